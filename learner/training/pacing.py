@@ -1,0 +1,81 @@
+"""The learning rate over steps and time, and when to stop."""
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Literal
+
+
+class Pace:
+    """Where the training stands between its first step and its last, by steps or by the budget, whichever is nearer its end.
+
+    `steps` are planned; `deadline` is a reading of `clock` (None: no limit).
+    """
+
+    def __init__(
+        self,
+        steps: int,
+        deadline: float | None,
+        *,
+        schedule: Literal["cosine", "linear", "constant"],
+        warmup_share: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.planned = steps
+        self.deadline = deadline
+        self.schedule = schedule
+        self.warmup_share = warmup_share
+        self.clock = clock
+        self.step = 0
+        self.started = clock()
+        self._last = self.started
+        # The first steps are slower (allocators, kernels chosen): a short memory forgets them.
+        self._durations: deque[float] = deque(maxlen=8)
+
+    def start(self) -> None:
+        """The first step begins now."""
+        self.started = self._last = self.clock()
+
+    def advance(self) -> None:
+        """A step is done."""
+        now = self.clock()
+        self._durations.append(now - self._last)
+        self._last = now
+        self.step += 1
+
+    @property
+    def seconds(self) -> float:
+        """Since the first step began."""
+        return self._last - self.started
+
+    @property
+    def expected(self) -> int:
+        """How many steps there will be in all, as far as can be told now."""
+        if self.deadline is None or not self._durations:
+            return self.planned
+        typical = sum(self._durations) / len(self._durations)
+        left = max(0, int((self.deadline - self._last) / typical))
+        return min(self.planned, self.step + left)
+
+    @property
+    def over(self) -> bool:
+        """Whether another step would not end within the budget."""
+        return self.step > 0 and self.step >= self.expected
+
+    def rate(self) -> float:
+        """The share of the peak learning rate for the next step, 0 to 1."""
+        share = (self.step + 1) / (self.planned + 1)
+        if self.deadline is not None:
+            whole = self.deadline - self.started
+            share = max(share, min(1.0, (self.clock() - self.started) / whole) if whole > 0 else 1.0)
+        if share < self.warmup_share:
+            return share / self.warmup_share
+        falling = (share - self.warmup_share) / (1 - self.warmup_share)
+        match self.schedule:
+            case "cosine":
+                return 0.5 * (1 + math.cos(math.pi * falling))
+            case "linear":
+                return 1 - falling
+            case "constant":
+                return 1.0

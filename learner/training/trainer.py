@@ -1,0 +1,140 @@
+"""What the SFT and the DPO trainer share: the order of the data, the optimizer, the pace, and the talk with the night."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from transformers import PrinterCallback, TrainerCallback
+
+from learner.training.batches import length_grouped
+from learner.training.errors import TrainingStopped
+from learner.training.job import TrainingProgress, TrainingSettings
+from learner.training.optimizer import MasterAdamW
+from learner.training.pacing import Pace
+
+QUIET = {
+    "report_to": "none",
+    "logging_strategy": "no",
+    "save_strategy": "no",
+    "disable_tqdm": True,
+    # The model runs in its own dtype: autocast would cast the weights anew in every step.
+    "bf16": False,
+    "gradient_checkpointing": False,
+    # The optimizer clips, and stops at what is not finite.
+    "max_grad_norm": 0.0,
+    "logging_nan_inf_filter": False,
+    "dataloader_num_workers": 0,
+    "remove_unused_columns": False,
+    "max_length": None,
+    "num_train_epochs": 1,
+}
+"""Arguments of every trainer: no files, no reports, no work that training does not need."""
+
+
+@dataclass
+class Course:
+    """The plan of one training and its record."""
+
+    settings: TrainingSettings
+    lengths: Sequence[int]
+    """Tokens of each example, for grouping."""
+    deadline: float | None
+    """When to be done, by time.monotonic()."""
+    report: Callable[[TrainingProgress], None]
+    losses: list[float] = field(default_factory=list)
+    tokens: int = 0
+    """Trained ones, padding not counted."""
+    stopped: Literal["finished", "budget"] = "finished"
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        self.batches = length_grouped(self.lengths, settings.batch_size, settings.epochs, settings.seed)
+        self.pace = Pace(
+            len(self.batches), self.deadline, schedule=settings.schedule, warmup_share=settings.warmup_share
+        )
+
+
+class PacedTrainer:
+    """Mixed into TRL's trainers before them; set `course` before `train()`."""
+
+    course: Course
+
+    def get_train_dataloader(self: Any) -> Any:
+        return torch.utils.data.DataLoader(
+            self.train_dataset, batch_sampler=self.course.batches, collate_fn=self.data_collator
+        )
+
+    def create_optimizer(self: Any, model: Any = None) -> Any:
+        settings = self.course.settings
+        self.optimizer = MasterAdamW(
+            (weight for weight in self.model.parameters() if weight.requires_grad),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            max_grad_norm=settings.max_grad_norm,
+        )
+        return self.optimizer
+
+    def create_scheduler(self: Any, num_training_steps: int, optimizer: Any = None) -> Any:
+        pace = self.course.pace
+        self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda _step: pace.rate())
+        return self.lr_scheduler
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        return 0  # Counted for reports nobody reads, by walking over all weights in every step.
+
+    def _send_telemetry(self) -> None:
+        pass  # What a team trains is nobody else's business.
+
+    def run_course(self: Any, course: Course) -> None:
+        """Train along `course`, and record there how it went; raises TrainingStopped."""
+        self.course = course
+        self.args.max_steps = len(course.batches)
+        self.remove_callback(PrinterCallback)
+        self.add_callback(_Steps(course))
+        self.train()
+
+
+class _Steps(TrainerCallback):  # type: ignore[misc]
+    """Keeps the pace and the record, step by step."""
+
+    def __init__(self, course: Course) -> None:
+        self.course = course
+        self.total = 0.0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.course.pace.start()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        course = self.course
+        course.pace.advance()
+        course.report(
+            TrainingProgress(
+                step=course.pace.step,
+                steps=max(course.pace.step, course.pace.expected),
+                loss=course.losses[-1],
+                tokens=course.tokens,
+                seconds=course.pace.seconds,
+            )
+        )
+        if course.pace.over and course.pace.step < course.pace.planned:
+            course.stopped = "budget"
+            control.should_training_stop = True
+
+
+def record(course: Course, loss: torch.Tensor, tokens: int) -> None:
+    """Note one step's loss and how many tokens were read in it; raises TrainingStopped if the loss is not finite."""
+    value = float(loss.detach())
+    if not abs(value) < float("inf"):
+        raise TrainingStopped(
+            "the loss is not a finite number, so the training was stopped and nothing was kept. "
+            "Lower the learning rate, or check the base model's weights."
+        )
+    course.losses.append(value)
+    course.tokens += tokens
+
+
+def deadline_of(budget_seconds: float | None, process_started: float) -> float | None:
+    """The moment, by time.monotonic(), at which a process started at `process_started` has used its budget."""
+    return None if budget_seconds is None else max(time.monotonic() + 1e-3, process_started + budget_seconds)
