@@ -22,7 +22,7 @@ class Embedder:
     name: str
 
     def __init__(self, model: str | Path = "packaged") -> None:
-        """Loads `model` ("packaged", a folder, or a name on the Hugging Face hub; some seconds). Raises ModelMissing."""
+        """Loads `model`: "packaged", a folder, or a name on the Hugging Face hub (seconds). Raises ModelMissing."""
         from sentence_transformers import SentenceTransformer
 
         folder = embedder_folder(str(model))

@@ -43,8 +43,8 @@ class AdapterCorrupt(EngineError):
 class Generation:
     """One reply: its text without the stop token, what it cost, and how sure the model was of each token.
 
-    `completion_tokens` and `logprobs` (natural logarithms, one a token) include the stop token; `seconds` count from the call;
-    `finished` is False where `max_tokens` or the end of the context cut the reply.
+    `completion_tokens` and `logprobs` (natural logarithms, one a token) include the stop token; `seconds` count from
+    the call; `finished` is False where `max_tokens` or the end of the context cut the reply.
     """
 
     text: str
@@ -83,7 +83,7 @@ class Engine(Protocol):
         """Log-probability of each token of `text` as the reply to `messages`. Raises as generate does."""
 
     async def load(self, name: str, folder: Path) -> float:
-        """Makes the adapter in `folder` (peft's format) usable as `name`, beside the others and beside answers under way.
+        """Makes the adapter in `folder` (peft's format) usable as `name`, beside the others and the answers under way.
 
         Returns the largest difference of log-probabilities from the base model on a probe.
         Raises AdapterNotApplied, AdapterForeign, AdapterCorrupt; a failed load changes nothing.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import structlog
 from filelock import FileLock
+
 from storage.errors import NightschoolError
 
 log = structlog.get_logger(__name__)
