@@ -1,0 +1,294 @@
+"""The console surface: a chat in the terminal, or in a pipe."""
+
+import contextlib
+import getpass
+import os
+import re
+import sys
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import CancelledError, Future
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from storage import memories, persons
+from storage.answers import Answer
+from storage.database import Database
+from storage.errors import NightschoolError
+from storage.memories import Memory
+from storage.persons import Person
+from storage.teams import Team
+
+if TYPE_CHECKING:
+    from bot.answer import Colleague
+    from bot.feedback import Feedbacks
+
+SURFACE = "console"
+
+HELP = """\
+Ask anything. Below each answer stand its source, its route and what it cost.
+  +  or /up            the answer was good
+  -  or /down          it was not
+  no, it's …           a reply like this corrects the last answer; so does /correct …
+  /remember …          something to know from now on
+  /forget …            forget what is known of it (a text, or a memory's number)
+  /sources             the evidence of the last answer, word for word
+  /why                 why it was answered this way
+  /help   /quit"""
+
+_ROUTES = {
+    "weights": "A learnt memory is close to the question: the adapter answered it from its weights.",
+    "notes": "No learnt memory is close enough: the answer was read from the passages found in the notes.",
+    "unknown": "Neither the weights nor the notes hold it. A reply that states it is learnt.",
+}
+
+_ASKING = re.compile(
+    r"^\s*(?:who|whom|whose|what|when|where|which|why|how|is|are|was|were|do|does|did|can|could|may|must|should|will|"
+    r"would|has|have|had|tell|show|list|explain|thanks|thank|ok|okay|hi|hello)\b",
+    re.IGNORECASE,
+)
+
+
+async def operator(database: Database, team: Team) -> Person:
+    """The person at this terminal: the account's name on this machine."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in a container
+        name = f"user-{os.getuid()}"
+    async with database.team(team.id) as connection:
+        return await persons.identify(connection, SURFACE, name, name)
+
+
+class Speech:
+    """Writes an answer as it comes, then what stands below it."""
+
+    def __init__(self, out: Console) -> None:
+        self._out = out
+        self._said = ""
+
+    def piece(self, text: str) -> None:
+        """The next piece of the answer under way."""
+        self._said += text
+        self._out.print(text, end="", markup=False, highlight=False, soft_wrap=True)
+
+    def end(self, answer: Answer) -> None:
+        """The whole answer (again, where what is stored differs from what was streamed) and its dim lines."""
+        if self._said.strip() != answer.text.strip():
+            if self._said:
+                self._out.print()
+            self._out.print(answer.text, end="", markup=False, highlight=False, soft_wrap=True)
+        self._out.print()
+        for line in footer(answer):
+            self._out.print(Text(line, style="dim"), soft_wrap=True)
+
+
+def footer(answer: Answer) -> Iterator[str]:
+    """The lines below an answer: its sources, then route, tokens and seconds."""
+    for source in {(s.title, s.uri): s for s in answer.sources}.values():
+        yield f"  from {source.title}" + (f" ({source.uri})" if source.uri and source.uri != source.title else "")
+    route = f"{answer.route}, quoted" if answer.quoted else answer.route
+    tokens = f"{answer.prompt_tokens} + {answer.completion_tokens} tokens"
+    yield f"  {route} · {tokens} · {answer.latency_ms / 1000:.1f} s · answer {answer.id}"
+
+
+class Chat:
+    """One conversation at the console. `turn` takes a line and writes what comes of it."""
+
+    def __init__(
+        self,
+        database: Database,
+        team: Team,
+        colleague: "Colleague",
+        feedbacks: "Feedbacks",
+        person: Person,
+        out: Console,
+    ) -> None:
+        self._database = database
+        self._team = team
+        self._colleague = colleague
+        self._feedbacks = feedbacks
+        self._person = person
+        self._out = out
+        self._thread = f"chat-{uuid.uuid4()}"
+        self._turns = 0
+        self._last: Answer | None = None
+        self._commands: dict[str, Callable[[str], Awaitable[None]]] = {
+            "+": self._up,
+            "/up": self._up,
+            "-": self._down,
+            "/down": self._down,
+            "/correct": self._correct,
+            "/remember": self._remember,
+            "/forget": self._forget,
+            "/sources": self._sources,
+            "/why": self._why,
+            "/help": self._help,
+        }
+
+    async def turn(self, line: str) -> bool:
+        """Does what `line` says; False when it says to leave. An error of ours is told, and the chat goes on."""
+        self._turns += 1
+        word, _, rest = line.strip().partition(" ")
+        try:
+            if word in ("/quit", "/exit"):
+                return False
+            if word in ("+", "-") and rest:
+                await self._ask(line)  # a question that begins with a dash is a question
+            elif word in self._commands:
+                await self._commands[word](rest.strip())
+            elif word.startswith("/") and "/" not in word[1:]:
+                self._say(f"There is no {word}. /help lists what there is.")
+            elif self._corrects(line):
+                self._say("Taken as a correction of the last answer (end it with ? if it was a question).")
+                await self._correct(line)
+            else:
+                await self._ask(line)
+        except NightschoolError as error:
+            self._out.print(Text(str(error), style="yellow"), soft_wrap=True)
+        return True
+
+    async def _ask(self, text: str) -> None:
+        from bot.answer import Asked
+
+        speech = Speech(self._out)
+        asked = Asked(text, self._person.id, None, SURFACE, self._event(), self._thread)
+        self._last = await self._colleague.answer(asked, speech.piece)
+        speech.end(self._last)
+
+    async def _up(self, _: str) -> None:
+        await self._thumbs(True)
+
+    async def _down(self, _: str) -> None:
+        await self._thumbs(False)
+
+    async def _thumbs(self, up: bool) -> None:
+        if answer := self._answered():
+            await self._feedbacks.thumbs(answer.id, self._person.id, up, SURFACE, self._event())
+            self._say("Noted: good." if up else "Noted: not good. What would have been right? (/correct …)")
+
+    async def _correct(self, text: str) -> None:
+        if not text:
+            self._say("Correct it to what? /correct The office closes at six.")
+        elif answer := self._answered():
+            memory = await self._feedbacks.correct(answer.id, self._person.id, text, SURFACE, self._event())
+            self._say(f"Corrected; it holds from now on, and the weights learn it tonight: {memory.statement}")
+
+    async def _remember(self, text: str) -> None:
+        if not text:
+            self._say("Remember what? /remember The printer's code is 4711.")
+            return
+        memory = await self._feedbacks.remember(text, self._person.id, SURFACE, self._event())
+        self._say(f"Remembered (memory {memory.id}): {memory.statement}")
+
+    async def _forget(self, text: str) -> None:
+        what: str | int | None = int(text) if text.isdecimal() else text
+        if not text:
+            what = self._last.memory_id if self._last else None
+        if what is None:
+            self._say("Forget what? /forget the printer's code")
+            return
+        for memory in await self._feedbacks.forget(what, self._person.id):
+            self._say(f"Forgotten (memory {memory.id}): {memory.statement}")
+
+    async def _sources(self, _: str) -> None:
+        if answer := self._answered():
+            if not answer.sources:
+                self._say("The last answer has no source.")
+            for source in answer.sources:
+                self._say(f"{source.title}{f' ({source.uri})' if source.uri else ''}")
+                self._out.print(f"  “{source.quote}”", markup=False, highlight=False)
+
+    async def _why(self, _: str) -> None:
+        answer = self._answered()
+        if answer is None:
+            return
+        self._say(_ROUTES.get(answer.route, answer.route))
+        if answer.quoted:
+            self._say("What the model wrote did not agree with its evidence, so the evidence itself was quoted.")
+        if answer.memory_id is not None:
+            async with self._database.team(self._team.id) as connection:
+                memory = await memories.get(connection, answer.memory_id)
+            if memory is not None:
+                self._say(f"Memory {memory.id} ({memory.state}), {provenance(memory)}: {memory.statement}")
+        if answer.confidence is not None:
+            self._say(f"The model's confidence: {answer.confidence:.2f}")
+
+    async def _help(self, _: str) -> None:
+        self._out.print(HELP, markup=False, highlight=False)
+
+    def _corrects(self, line: str) -> bool:
+        """Whether a plain line corrects or teaches rather than asks: "no, it's Friday"; after an unknown a statement."""
+        from bot.feedback import is_correction
+
+        if self._last is None or line.rstrip().endswith("?"):
+            return False
+        states = self._last.route == "unknown" and len(line.split()) >= 3 and not _ASKING.match(line)
+        return states or is_correction(line)
+
+    def _answered(self) -> Answer | None:
+        if self._last is None:
+            self._say("There is no answer yet: ask something first.")
+        return self._last
+
+    def _event(self) -> str:
+        return f"{self._thread}-{self._turns}"
+
+    def _say(self, text: str) -> None:
+        self._out.print(Text(text, style="dim"), soft_wrap=True)
+
+
+def provenance(memory: Memory) -> str:
+    """Where a memory comes from, in a few words."""
+    where = memory.title or (f"said by {memory.author}" if memory.author else memory.kind)
+    return f"{where}, {memory.said_at:%Y-%m-%d}" if memory.said_at else where
+
+
+def converse(turn: Callable[[str], Future[bool]], history: Path, out: Console) -> None:
+    """Reads lines until the end of input or /quit and gives each to `turn`, which returns a concurrent Future.
+
+    Ctrl-C stops the answer under way; at the prompt it raises KeyboardInterrupt.
+    """
+    keyboard = sys.stdin.isatty()
+    if not keyboard and hasattr(sys.stdin, "reconfigure"):
+        sys.stdin.reconfigure(errors="replace")
+    with _history(history) if keyboard else contextlib.nullcontext():
+        while True:
+            try:
+                line = input("\n> " if keyboard else "")
+            except EOFError:
+                return
+            if not keyboard:
+                shown = line if len(line) <= 200 else f"{line[:200]}… ({len(line):,} characters)"
+                out.print(Text(f"\n> {shown}", style="bold"), soft_wrap=True)
+            answering = turn(line)
+            try:
+                going_on = answering.result()
+            except KeyboardInterrupt:
+                answering.cancel()
+                out.print(Text("Stopped.", style="dim"))
+                continue
+            except CancelledError:
+                continue
+            if not going_on:
+                return
+
+
+@contextlib.contextmanager
+def _history(path: Path) -> Iterator[None]:
+    try:
+        import readline
+    except ImportError:  # a Python built without it: lines can still be typed
+        yield
+        return
+    with contextlib.suppress(OSError):
+        readline.read_history_file(path)
+    try:
+        yield
+    finally:
+        readline.set_history_length(1000)
+        with contextlib.suppress(OSError):
+            readline.write_history_file(path)
+            path.chmod(0o600)
