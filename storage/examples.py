@@ -1,0 +1,63 @@
+"""Examples: what training and the exam are made of, a few for each memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from storage.database import Connection
+from storage.queries import queries
+from storage.rows import Embedding, made, vector
+
+_SQL = queries("examples")
+
+Kind = Literal["cue", "train", "quiz"]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A question and its answer: `cue` and `train` are trained on, `quiz` never is."""
+
+    id: int
+    memory_id: int
+    kind: Kind
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewExample:
+    """An example to keep; the embedding (of the question, shape [d]) goes with its embedder's name."""
+
+    kind: Kind
+    question: str
+    answer: str
+    embedder: str | None = None
+    embedding: Embedding | None = None
+
+
+async def replace(connection: Connection, memory_id: int, rows: Sequence[NewExample]) -> list[Example]:
+    """Makes `rows` the examples of a memory; returns them in order."""
+    await connection.execute(_SQL["drop"], {"memory_id": memory_id})
+    kept = []
+    for row in rows:
+        values = {
+            "memory_id": memory_id,
+            "kind": row.kind,
+            "question": row.question,
+            "answer": row.answer,
+            "embedder": row.embedder,
+            "embedding": vector(row.embedding),
+        }
+        kept.append(made(Example, await (await connection.execute(_SQL["insert"], values)).fetchone() or {}))
+    return kept
+
+
+async def of_memories(connection: Connection, ids: Sequence[int]) -> list[Example]:
+    """The examples of these memories, by memory, in the order they were made."""
+    rows = await (await connection.execute(_SQL["of_memories"], {"ids": list(ids)})).fetchall()
+    return [made(Example, row) for row in rows]
+
+
+async def quiz(connection: Connection) -> list[Example]:
+    """The quiz examples of all memories that stand."""
+    return [made(Example, row) for row in await (await connection.execute(_SQL["quiz"])).fetchall()]

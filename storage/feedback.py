@@ -1,0 +1,97 @@
+"""Feedback: events on answers. Idempotent by the surface's event id, retractable, never lost."""
+
+import datetime
+from dataclasses import dataclass
+from typing import Literal
+
+from storage import answers, memories
+from storage.database import Connection
+from storage.errors import UnknownAnswer
+from storage.locks import hold
+from storage.queries import queries
+from storage.rows import made
+
+_SQL = queries("feedback")
+
+Kind = Literal["thumbs", "emoji", "correction"]
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """One event on an answer: `value` is "up" or "down", an emoji's name, or "" for a correction, whose words are
+    `text`.
+    """
+
+    id: int
+    answer_id: int
+    person_id: int | None
+    surface: str
+    event_id: str
+    kind: Kind
+    value: str
+    text: str
+    created_at: datetime.datetime
+    retracted_at: datetime.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewFeedback:
+    """Feedback to keep. `at` is the surface's own time of the event: with it, adding again after a retraction
+    counts.
+    """
+
+    answer_id: int
+    person_id: int | None
+    surface: str
+    event_id: str
+    kind: Kind
+    value: str = ""
+    text: str = ""
+    at: datetime.datetime | None = None
+
+
+async def record(connection: Connection, new: NewFeedback) -> Feedback | None:
+    """Keeps feedback once; None where it changes nothing (kept before, or its retraction has arrived already).
+
+    Raises UnknownAnswer.
+    """
+    if await answers.get(connection, new.answer_id) is None:
+        raise UnknownAnswer(
+            f"There is no answer {new.answer_id} in this team, so the feedback on it was not kept. Check the answer's "
+            "id."
+        )
+    await hold(connection, "feedback", new.surface, new.event_id)
+    values = {name: getattr(new, name) for name in NewFeedback.__dataclass_fields__}
+    row = await (await connection.execute(_SQL["record"], values)).fetchone()
+    return made(Feedback, row) if row and row["retracted_at"] is None else None
+
+
+async def retract(
+    connection: Connection, surface: str, event_id: str, at: datetime.datetime | None = None
+) -> Feedback | None:
+    """Takes feedback back; a correction's memories are retracted with it. A retraction that comes first is kept.
+
+    Returns the feedback where it stood until now.
+    """
+    await hold(connection, "feedback", surface, event_id)
+    values = {"surface": surface, "event_id": event_id, "at": at}
+    stood = await (await connection.execute(_SQL["find_standing"], values)).fetchone()
+    row = await (await connection.execute(_SQL["retract"], values)).fetchone()
+    if stood is None or row is None or row["retracted_at"] is None:
+        return None
+    if row["kind"] == "correction":
+        await memories.retract_feedback(connection, row["id"])
+    return made(Feedback, row)
+
+
+async def standing(connection: Connection, since: datetime.datetime | None = None) -> list[Feedback]:
+    """All feedback that is not retracted, oldest first; of a person's thumbs on an answer only the last."""
+    return [
+        made(Feedback, row) for row in await (await connection.execute(_SQL["standing"], {"since": since})).fetchall()
+    ]
+
+
+async def of_answer(connection: Connection, answer_id: int) -> list[Feedback]:
+    """The standing feedback on one answer, oldest first."""
+    rows = await (await connection.execute(_SQL["of_answer"], {"answer": answer_id})).fetchall()
+    return [made(Feedback, row) for row in rows]

@@ -1,0 +1,254 @@
+"""Memories: the ledger of what is worth knowing, with provenance and state."""
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from storage.database import Connection
+from storage.errors import NotFound
+from storage.examples import Example
+from storage.locks import hold
+from storage.queries import queries
+from storage.rows import Embedding, made, vector
+
+_SQL = queries("memories")
+
+Kind = Literal["document", "message", "correction", "pinned"]
+State = Literal["noted", "studied", "learnt", "forgotten", "retracted"]
+Reason = Literal["superseded", "overridden", "retracted", "asked"]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """One thing worth knowing. `title` and `uri` are where it comes from; `reason` says why it is retracted or
+    forgotten.
+
+    `withheld` says why it may not train (a secret, say), `conflict` what contradicts it; `source_trains` is its
+    source's switch.
+    """
+
+    id: int
+    statement: str
+    context: str
+    kind: Kind
+    state: State
+    document_id: int | None
+    message_id: int | None
+    answer_id: int | None
+    person_id: int | None
+    author: str
+    audience_id: int
+    said_at: datetime.datetime | None
+    importance: float
+    superseded_by: int | None
+    conflict: str | None
+    trainable: bool
+    withheld: str | None
+    created_at: datetime.datetime
+    title: str
+    uri: str
+    feedback_id: int | None
+    reason: Reason | None
+    source_trains: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewMemory:
+    """A memory to note; its provenance is one of document, message, answer (a correction) or a person (pinned)."""
+
+    statement: str
+    context: str
+    kind: Kind
+    audience_id: int
+    document_id: int | None = None
+    message_id: int | None = None
+    answer_id: int | None = None
+    feedback_id: int | None = None
+    person_id: int | None = None
+    author: str = ""
+    said_at: datetime.datetime | None = None
+    importance: float = 0.0
+    conflict: str | None = None
+    trainable: bool = True
+    withheld: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A memory near a question: cosine similarities to its statement and to its nearest cue or training example.
+
+    `similarity`, by which they are ordered, is the mean of the two (docs/lab-notes.md: better than either), or the one
+    there is.
+    """
+
+    memory: Memory
+    example: Example | None
+    similarity: float
+    statement_similarity: float | None
+    question_similarity: float | None
+
+
+async def save_all(connection: Connection, news: Sequence[NewMemory]) -> list[Memory]:
+    """Notes memories, each once for its statement and provenance; returns one Memory for each of `news`, in order.
+
+    One that stands is returned as it is. One retracted with an older revision of its document or message is revived in
+    its old state (or `noted`, if an adapter that never saw it went to work meanwhile). One that somebody asked to
+    forget stays so.
+    """
+    await hold(connection, "memories")
+    ids = []
+    for new in news:
+        values = {name: getattr(new, name) for name in NewMemory.__dataclass_fields__}
+        row = await (await connection.execute(_SQL["find"], values)).fetchone()
+        if row is None:
+            row = await (await connection.execute(_SQL["insert"], values)).fetchone() or {}
+        elif row["state"] == "retracted" and row["reason"] != "overridden":
+            await connection.execute(_SQL["revive"], {**values, "id": row["id"]})
+        elif row["reason"] is None:
+            await connection.execute(_SQL["renote"], {**values, "id": row["id"]})
+        ids.append(row["id"])
+    found = {memory.id: memory for memory in await of_ids(connection, ids)}
+    return [found[id] for id in ids]
+
+
+async def nearest(
+    connection: Connection,
+    embedding: Embedding,
+    audiences: Sequence[int],
+    embedder: str,
+    limit: int,
+    states: Sequence[State],
+) -> list[Near]:
+    """The memories nearest to a question, by their statements and the best of their cue and training examples.
+
+    Only those of these states and audiences whose source is not switched off for both retrieval and training.
+    """
+    values = {
+        "embedding": vector(embedding),
+        "audiences": list(audiences),
+        "embedder": embedder,
+        "limit": limit,
+        "states": list(states),
+    }
+    rows = await (await connection.execute(_SQL["nearest"], values)).fetchall()
+    memories = {memory.id: memory for memory in await of_ids(connection, [row["id"] for row in rows])}
+    return [
+        Near(
+            memories[row["id"]],
+            Example(row["example_id"], row["id"], row["example_kind"], row["question"], row["answer"])
+            if row["example_id"] is not None
+            else None,
+            row["similarity"],
+            row["statement_similarity"],
+            row["question_similarity"],
+        )
+        for row in rows
+    ]
+
+
+async def of_states(connection: Connection, states: Sequence[State]) -> list[Memory]:
+    """All memories of these states, oldest first."""
+    rows = await (await connection.execute(_SQL["of_states"], {"states": list(states)})).fetchall()
+    return [made(Memory, row) for row in rows]
+
+
+async def of_ids(connection: Connection, ids: Sequence[int]) -> list[Memory]:
+    """The memories of these ids that exist, oldest first."""
+    rows = await (await connection.execute(_SQL["of_ids"], {"ids": list(ids)})).fetchall()
+    return [made(Memory, row) for row in rows]
+
+
+async def get(connection: Connection, id: int) -> Memory | None:
+    """A memory by id, if there is one."""
+    found = await of_ids(connection, [id])
+    return found[0] if found else None
+
+
+async def unembedded(connection: Connection, embedder: str) -> list[Memory]:
+    """Standing memories whose statement this embedder has not embedded yet."""
+    rows = await (await connection.execute(_SQL["unembedded"], {"embedder": embedder})).fetchall()
+    return [made(Memory, row) for row in rows]
+
+
+async def set_state(connection: Connection, ids: Sequence[int], state: State) -> None:
+    """Moves memories to a state. One that was retracted meanwhile, or forgotten by request, stays so: a night cannot
+    undo it.
+    """
+    if state == "retracted":
+        await _retract(connection, ids, "retracted")
+    else:
+        await connection.execute(_SQL["set_state"], {"ids": list(ids), "state": state})
+
+
+async def supersede(connection: Connection, old_id: int, new_id: int) -> None:
+    """Lets a newer memory override an older one: the old is retracted, and stands again if the new one goes."""
+    if (await connection.execute(_SQL["supersede"], {"old": old_id, "new": new_id})).rowcount == 0:
+        raise NotFound(f"There is no memory with the id {old_id} in this team.")
+    await connection.execute(_SQL["drop_passages"], {"ids": [old_id]})
+
+
+async def set_withheld(connection: Connection, id: int, why: str | None) -> None:
+    """Keeps a memory from training and says why; None lets it train."""
+    await connection.execute(_SQL["set_withheld"], {"id": id, "why": why})
+
+
+async def set_conflict(connection: Connection, id: int, conflict: str | None) -> None:
+    """Notes what contradicts a memory, for the report."""
+    await connection.execute(_SQL["set_conflict"], {"id": id, "conflict": conflict})
+
+
+async def set_importance(connection: Connection, id: int, importance: float) -> None:
+    """Notes how much a memory matters (any scale, greater is more)."""
+    await connection.execute(_SQL["set_importance"], {"id": id, "importance": importance})
+
+
+async def forget(connection: Connection, id: int) -> None:
+    """Forgets a memory because somebody asked: it is not spoken from now on, its examples are gone, it never comes
+    back.
+
+    Raises NotFound.
+    """
+    if (await connection.execute(_SQL["forget"], {"id": id})).rowcount == 0:
+        raise NotFound(f"There is no memory with the id {id} in this team. `nightschool memories` lists them.")
+    await connection.execute(_SQL["drop_passages"], {"ids": [id]})
+    await connection.execute(_SQL["drop_examples"], {"id": id})
+    await connection.execute(_SQL["restore_overridden"], {"ids": [id]})
+
+
+async def embed(connection: Connection, id: int, embedder: str, embedding: Embedding) -> None:
+    """Keeps the embedding of a memory's statement, shape [d]."""
+    await connection.execute(_SQL["embed"], {"id": id, "embedder": embedder, "embedding": vector(embedding)})
+
+
+async def move_document(connection: Connection, document_id: int, audience_id: int) -> None:
+    """Gives a document's memories its new audience."""
+    await connection.execute(_SQL["move_document"], {"document": document_id, "audience": audience_id})
+
+
+async def retract_document(connection: Connection, document_id: int, reason: Reason) -> None:
+    """Retracts all memories of a document's revision."""
+    await _retract(connection, await _ids(connection, "of_document", document_id), reason)
+
+
+async def retract_message(connection: Connection, message_id: int, reason: Reason) -> None:
+    """Retracts all memories of a message."""
+    await _retract(connection, await _ids(connection, "of_message", message_id), reason)
+
+
+async def retract_feedback(connection: Connection, feedback_id: int) -> None:
+    """Retracts the memories made from a correction that was taken back."""
+    await _retract(connection, await _ids(connection, "of_feedback", feedback_id), "retracted")
+
+
+async def _ids(connection: Connection, query: str, id: int) -> list[int]:
+    return [row["id"] for row in await (await connection.execute(_SQL[query], {"id": id})).fetchall()]
+
+
+async def _retract(connection: Connection, ids: Sequence[int], reason: Reason) -> None:
+    """Retracts memories, remembering what they were; what they had overridden stands again."""
+    values = {"ids": list(ids), "reason": reason}
+    await connection.execute(_SQL["retract"], values)
+    await connection.execute(_SQL["drop_passages"], values)
+    if reason != "superseded":
+        await connection.execute(_SQL["restore_overridden"], values)

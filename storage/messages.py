@@ -1,0 +1,107 @@
+"""Messages: what people say. Originals, edits and deletions converge in whatever order they arrive."""
+
+import datetime
+from dataclasses import dataclass
+
+from storage import memories
+from storage.database import Connection
+from storage.locks import hold
+from storage.queries import queries
+from storage.rows import made
+
+_SQL = queries("messages")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as it stands after its edits; a deleted one's text is gone."""
+
+    id: int
+    source_id: int
+    surface: str
+    event_id: str
+    channel: str
+    thread: str | None
+    person_id: int | None
+    author: str
+    text: str
+    said_at: datetime.datetime
+    edited_at: datetime.datetime | None
+    deleted_at: datetime.datetime | None
+    audience_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message as it was said; (surface, event_id) names it for ever."""
+
+    source_id: int
+    surface: str
+    event_id: str
+    channel: str
+    thread: str | None
+    person_id: int | None
+    author: str
+    text: str
+    said_at: datetime.datetime
+    audience_id: int
+
+
+async def save(connection: Connection, new: NewMessage) -> Message | None:
+    """Keeps a message once; None where it was kept before or its deletion has arrived already."""
+    await hold(connection, "message", new.surface, new.event_id)
+    values = {name: getattr(new, name) for name in NewMessage.__dataclass_fields__}
+    row = await (await connection.execute(_SQL["save"], values)).fetchone()
+    return made(Message, row) if row and row["deleted_at"] is None else None
+
+
+async def edit(
+    connection: Connection, surface: str, event_id: str, text: str, edited_at: datetime.datetime
+) -> Message | None:
+    """Takes over an edit unless a later one is known; returns the message where its text changed.
+
+    Its passages are deleted and its memories retracted until they are noted again. An edit before its original is kept.
+    """
+    await hold(connection, "message", surface, event_id)
+    values = {"surface": surface, "event_id": event_id, "text": text, "edited_at": edited_at}
+    before = await (await connection.execute(_SQL["find"], values)).fetchone()
+    row = await (await connection.execute(_SQL["edit"], values)).fetchone()
+    # Slack also calls it an edit when it adds a preview to a link: the same text again changes nothing.
+    if row is None or not row["arrived"] or (before is not None and before["text"] == row["text"]):
+        return None
+    await connection.execute(_SQL["drop_passages"], {"id": row["id"]})
+    await memories.retract_message(connection, row["id"], "superseded")
+    return made(Message, row)
+
+
+async def delete(connection: Connection, surface: str, event_id: str) -> bool:
+    """Deletes a message for good: text, passages, and its memories are retracted. A deletion before its original is
+    kept.
+
+    Returns whether anything was deleted now.
+    """
+    await hold(connection, "message", surface, event_id)
+    row = await (await connection.execute(_SQL["delete"], {"surface": surface, "event_id": event_id})).fetchone()
+    if row is None:
+        return False
+    await connection.execute(_SQL["drop_passages"], {"id": row["id"]})
+    await memories.retract_message(connection, row["id"], "retracted")
+    return bool(row["arrived"])
+
+
+async def current(connection: Connection, source_id: int | None = None) -> list[Message]:
+    """The messages that stand, of one source or all, in the order they were said."""
+    rows = await (await connection.execute(_SQL["current"], {"source_id": source_id})).fetchall()
+    return [made(Message, row) for row in rows]
+
+
+async def get(connection: Connection, id: int) -> Message | None:
+    """A message by id, if it has arrived; a deleted one too."""
+    row = await (await connection.execute(_SQL["get"], {"id": id})).fetchone()
+    return made(Message, row) if row else None
+
+
+async def unindexed(connection: Connection, embedder: str) -> list[Message]:
+    """Messages that stand and whose passages this embedder has not made yet."""
+    rows = await (await connection.execute(_SQL["unindexed"], {"embedder": embedder})).fetchall()
+    return [made(Message, row) for row in rows]

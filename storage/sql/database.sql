@@ -1,0 +1,3 @@
+-- name: confine
+-- Become the application role, confined to one team, until the transaction ends
+SELECT set_config('role', 'nightschool_app', true), set_config('nightschool.team', %(team)s, true);

@@ -1,0 +1,19 @@
+-- name: drop
+-- Delete the examples of a memory
+DELETE FROM examples WHERE memory_id = %(memory_id)s;
+
+-- name: insert
+-- Keep an example
+INSERT INTO examples (memory_id, kind, question, answer, embedder, embedding)
+VALUES (%(memory_id)s, %(kind)s, %(question)s, %(answer)s, %(embedder)s, %(embedding)s)
+RETURNING id, memory_id, kind, question, answer;
+
+-- name: of_memories
+-- The examples of memories
+SELECT id, memory_id, kind, question, answer FROM examples WHERE memory_id = ANY(%(ids)s::bigint[]) ORDER BY memory_id, id;
+
+-- name: quiz
+-- The quiz examples of all memories that stand
+SELECT e.id, e.memory_id, e.kind, e.question, e.answer FROM examples e
+JOIN memories m ON m.team_id = e.team_id AND m.id = e.memory_id
+WHERE e.kind = 'quiz' AND m.state IN ('noted', 'studied', 'learnt') ORDER BY e.memory_id, e.id;

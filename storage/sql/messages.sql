@@ -1,0 +1,48 @@
+-- name: save
+-- Keep a message once, or give a waiting edit or deletion its original
+INSERT INTO messages (surface, event_id, arrived, source_id, channel, thread, person_id, author, text, said_at, audience_id)
+VALUES (%(surface)s, %(event_id)s, true, %(source_id)s, %(channel)s, %(thread)s, %(person_id)s, %(author)s, %(text)s,
+  %(said_at)s, %(audience_id)s)
+ON CONFLICT (team_id, surface, event_id) DO UPDATE SET arrived = true, source_id = excluded.source_id, channel = excluded.channel,
+  thread = excluded.thread, person_id = excluded.person_id, author = excluded.author, said_at = excluded.said_at,
+  audience_id = excluded.audience_id
+WHERE NOT messages.arrived
+RETURNING *;
+
+-- name: find
+-- A message by its event, arrived or not
+SELECT text FROM messages WHERE surface = %(surface)s AND event_id = %(event_id)s;
+
+-- name: edit
+-- Take over an edit unless a later one is known; of two at the same time the greater text wins, so that any order ends alike
+INSERT INTO messages (surface, event_id, arrived, text, edited_at) VALUES (%(surface)s, %(event_id)s, false, %(text)s, %(edited_at)s)
+ON CONFLICT (team_id, surface, event_id) DO UPDATE SET text = excluded.text, edited_at = excluded.edited_at,
+  indexed_by = CASE WHEN messages.text = excluded.text THEN messages.indexed_by END
+WHERE messages.deleted_at IS NULL
+  AND (messages.edited_at IS NULL OR (messages.edited_at, messages.text) < (excluded.edited_at, excluded.text))
+RETURNING *;
+
+-- name: delete
+-- Delete a message, its text included, or note the deletion for when the original arrives
+INSERT INTO messages (surface, event_id, arrived, text, deleted_at) VALUES (%(surface)s, %(event_id)s, false, '', clock_timestamp())
+ON CONFLICT (team_id, surface, event_id) DO UPDATE SET text = '', deleted_at = excluded.deleted_at
+WHERE messages.deleted_at IS NULL
+RETURNING *;
+
+-- name: drop_passages
+-- Delete the passages of a message that changed or went
+DELETE FROM passages WHERE message_id = %(id)s;
+
+-- name: current
+-- The messages that stand, of one source or all
+SELECT * FROM messages
+WHERE arrived AND deleted_at IS NULL AND source_id = coalesce(%(source_id)s::bigint, source_id) ORDER BY said_at, id;
+
+-- name: get
+-- A message by id
+SELECT * FROM messages WHERE id = %(id)s AND arrived;
+
+-- name: unindexed
+-- Messages that stand without this embedder's passages
+SELECT * FROM messages
+WHERE arrived AND deleted_at IS NULL AND indexed_by IS DISTINCT FROM %(embedder)s ORDER BY id;

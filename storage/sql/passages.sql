@@ -1,0 +1,48 @@
+-- name: hold_document
+-- Note a current document as indexed and lock its row
+UPDATE documents SET indexed_by = %(embedder)s WHERE id = %(id)s AND superseded_at IS NULL AND retracted_at IS NULL;
+
+-- name: hold_message
+-- Note a standing message as indexed and lock its row
+UPDATE messages SET indexed_by = %(embedder)s WHERE id = %(id)s AND arrived AND deleted_at IS NULL;
+
+-- name: hold_memory
+-- Lock a standing memory's row
+SELECT id FROM memories WHERE id = %(id)s AND state NOT IN ('retracted', 'forgotten') FOR UPDATE;
+
+-- name: drop
+-- Delete the passages of a parent
+DELETE FROM passages WHERE document_id = %(document_id)s OR message_id = %(message_id)s OR memory_id = %(memory_id)s;
+
+-- name: insert
+-- Keep a passage
+INSERT INTO passages (document_id, message_id, memory_id, ordinal, heading, text, embedder, embedding)
+VALUES (%(document_id)s, %(message_id)s, %(memory_id)s, %(ordinal)s, %(heading)s, %(text)s, %(embedder)s, %(embedding)s);
+
+-- name: search
+-- Reciprocal rank fusion of cosine similarity and full text over what these audiences may know
+WITH question AS (
+  SELECT string_agg('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''', ' | ')::tsquery AS words
+  FROM unnest(to_tsvector('english', %(text)s))
+), told AS (
+  SELECT p.*, coalesce(1 - nullif(embedding <=> %(embedding)s, 'NaN'), 0) AS similarity
+  FROM passages_told p
+  WHERE embedder = %(embedder)s AND told AND audience_id = ANY(%(audiences)s::bigint[])
+), near AS (
+  SELECT id, row_number() OVER (ORDER BY similarity DESC, id) AS place FROM told ORDER BY similarity DESC, id LIMIT %(candidates)s
+), worded AS (
+  SELECT id, row_number() OVER (ORDER BY ts_rank_cd(lexemes, words, 1) DESC, id) AS place FROM told, question
+  WHERE lexemes @@ words ORDER BY place LIMIT %(candidates)s
+)
+SELECT told.*, coalesce(1.0 / (%(flatten)s + near.place), 0) + coalesce(1.0 / (%(flatten)s + worded.place), 0) AS rank
+FROM told LEFT JOIN near USING (id) LEFT JOIN worded USING (id)
+WHERE near.id IS NOT NULL OR worded.id IS NOT NULL
+ORDER BY rank DESC, similarity DESC, id
+LIMIT %(limit)s;
+
+-- name: neighbours
+-- The passages around one within its parent
+SELECT p.* FROM passages_told p JOIN passages_told self ON
+  (p.document_id, p.message_id, p.memory_id) IS NOT DISTINCT FROM (self.document_id, self.message_id, self.memory_id)
+WHERE self.id = %(id)s AND p.told AND p.ordinal BETWEEN self.ordinal - %(before)s AND self.ordinal + %(after)s
+ORDER BY p.ordinal, p.id;

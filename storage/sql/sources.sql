@@ -1,0 +1,24 @@
+-- name: ensure
+-- Make a source or rename it; its switches stay as the team set them
+INSERT INTO sources (kind, key, name, training) VALUES (%(kind)s, %(key)s, %(name)s, %(training)s)
+ON CONFLICT (team_id, kind, key) DO UPDATE SET name = excluded.name
+RETURNING *;
+
+-- name: get
+-- A source by id
+SELECT * FROM sources WHERE id = %(id)s;
+
+-- name: all
+-- All sources
+SELECT * FROM sources ORDER BY id;
+
+-- name: switch
+-- Turn retrieval or training on or off
+UPDATE sources SET retrieval = coalesce(%(retrieval)s, retrieval), training = coalesce(%(training)s, training)
+WHERE id = %(id)s RETURNING *;
+
+-- name: record
+-- Note how a sync went
+UPDATE sources SET cursor = %(cursor)s, state = %(state)s, error = %(error)s,
+  synced_at = CASE WHEN %(error)s::text IS NULL THEN now() ELSE synced_at END
+WHERE id = %(id)s RETURNING *;

@@ -1,0 +1,54 @@
+"""Teams: the tenants. All functions take a system connection."""
+
+import datetime
+from dataclasses import dataclass
+from typing import Any
+
+from storage.database import Connection
+from storage.errors import NotFound
+from storage.queries import queries
+from storage.rows import jsonb, made
+
+_SQL = queries("teams")
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """A tenant; `night_at` is a time of day in its `timezone` (an IANA name)."""
+
+    id: int
+    key: str
+    name: str
+    timezone: str
+    night_at: datetime.time
+    settings: dict[str, Any]
+
+
+async def ensure(connection: Connection, key: str, name: str | None = None) -> Team:
+    """The team of that key, made if it is new; `name` defaults to the key and renames an existing team where given."""
+    cursor = await connection.execute(_SQL["ensure"], {"key": key, "name": name})
+    return made(Team, await cursor.fetchone() or {})
+
+
+async def get(connection: Connection, key: str) -> Team | None:
+    """The team of that key, if there is one."""
+    row = await (await connection.execute(_SQL["get"], {"key": key})).fetchone()
+    return made(Team, row) if row else None
+
+
+async def all(connection: Connection) -> list[Team]:
+    """All teams, oldest first."""
+    return [made(Team, row) for row in await (await connection.execute(_SQL["all"])).fetchall()]
+
+
+async def update(connection: Connection, team: Team) -> None:
+    """Writes name, time zone, hour of the night and settings. Raises NotFound."""
+    values = {
+        "id": team.id,
+        "name": team.name,
+        "timezone": team.timezone,
+        "night_at": team.night_at,
+        "settings": jsonb(team.settings),
+    }
+    if (await connection.execute(_SQL["update"], values)).rowcount == 0:
+        raise NotFound(f"There is no team with the id {team.id}; nothing was changed.")
