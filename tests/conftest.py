@@ -1,0 +1,57 @@
+"""What all rooms' tests share: a real PostgreSQL for the session, a fresh team a test, and the packaged models on
+demand.
+"""
+
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from storage import teams
+from storage.database import Database
+from storage.teams import Team
+
+if TYPE_CHECKING:
+    from learner.engine.embedder import Embedder
+
+CACHE = Path(os.environ.get("NIGHTSCHOOL_TEST_CACHE", Path(__file__).parent.parent / ".nightschool" / "test-cache"))
+
+
+@pytest.fixture(scope="session")
+async def database(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Database]:
+    """The embedded database in a folder of its own, migrated; shared by the session, so each test takes a team of its
+    own.
+    """
+    database = await Database.open(None, tmp_path_factory.mktemp("database"))
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def team(database: Database) -> Team:
+    """A team nobody else uses."""
+    async with database.system() as connection:
+        return await teams.ensure(connection, f"team-{uuid.uuid4().hex[:12]}", "Test team")
+
+
+@pytest.fixture(scope="session")
+def base_model() -> Path:
+    """The packaged model's folder, converted once and kept between runs (NIGHTSCHOOL_TEST_CACHE, by default
+    .nightschool/).
+    """
+    from learner.engine.packaged import base_model_folder
+
+    return base_model_folder("packaged", CACHE)
+
+
+@pytest.fixture(scope="session")
+def embedder() -> "Iterator[Embedder]":
+    """The packaged embedder."""
+    from learner.engine.embedder import Embedder
+
+    embedder = Embedder("packaged")
+    yield embedder
+    embedder.close()
