@@ -39,9 +39,7 @@ async def team(database: Database) -> Team:
 
 @pytest.fixture(scope="session")
 def base_model() -> Path:
-    """The packaged model's folder, converted once and kept between runs (NIGHTSCHOOL_TEST_CACHE, by default
-    .nightschool/).
-    """
+    """The packaged model's folder, converted once and kept between runs in NIGHTSCHOOL_TEST_CACHE."""
     from learner.engine.packaged import base_model_folder
 
     return base_model_folder("packaged", CACHE)

@@ -75,9 +75,12 @@ async def test_every_order_of_feedback_and_retraction_ends_retracted(connection,
     for number, order in enumerate(itertools.permutations(range(4))):
         event = str(number)
         todo = [
-            lambda event=event: feedback.record(connection, NewFeedback(answer.id, None, "slack", event, "emoji",
-            "tada")), lambda event=event: feedback.record(connection, NewFeedback(answer.id, None, "slack", event, "
-            ""emoji", "tada")),
+            lambda event=event: feedback.record(
+                connection, NewFeedback(answer.id, None, "slack", event, "emoji", "tada")
+            ),
+            lambda event=event: feedback.record(
+                connection, NewFeedback(answer.id, None, "slack", event, "emoji", "tada")
+            ),
             lambda event=event: feedback.retract(connection, "slack", event),
             lambda event=event: feedback.retract(connection, "slack", event),
         ]
@@ -114,8 +117,9 @@ async def test_retracting_says_what_stood(connection, answer):
     assert taken.retracted_at is not None
     assert await feedback.retract(connection, "slack", "e") is None
     assert await feedback.retract(connection, "slack", "never given") is None
-    assert await feedback.record(connection, NewFeedback(answer.id, None, "slack", "never given", "thumbs", "up")) is
-    None
+    assert (
+        await feedback.record(connection, NewFeedback(answer.id, None, "slack", "never given", "thumbs", "up")) is None
+    )
 
 
 async def test_of_a_persons_thumbs_only_the_last_stands(connection, ada, answer):

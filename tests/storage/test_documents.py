@@ -76,8 +76,10 @@ async def test_retracting_takes_everything_at_once(connection, document, source,
     assert (await memories.get(connection, memory.id)).state == "retracted"
 
 
-async def test_a_retracted_document_that_returns_is_a_new_revision_and_revives_its_memories(connection, document,
-source): first = await documents.save(connection, document("rules.md", "No shoes."))
+async def test_a_retracted_document_that_returns_is_a_new_revision_and_revives_its_memories(
+    connection, document, source
+):
+    first = await documents.save(connection, document("rules.md", "No shoes."))
     (memory,) = await memories.save_all(connection, [note(first, "No shoes.")])
     await documents.retract(connection, source.id, "rules.md")
     second = await documents.save(connection, document("rules.md", "No shoes."))
@@ -102,8 +104,10 @@ async def test_an_indexed_document_without_any_passage_is_indexed_too(connection
 
 async def test_text_that_postgres_refuses_is_cleaned(connection, document):
     odd = "a\x00b \ud800 ü"
-    saved = await documents.save(connection, document("odd.md", odd, sha256="s", title=odd, meta={odd: [odd,
-    float("nan")]})) assert saved.text == "ab ? ü"
+    saved = await documents.save(
+        connection, document("odd.md", odd, sha256="s", title=odd, meta={odd: [odd, float("nan")]})
+    )
+    assert saved.text == "ab ? ü"
     assert saved.meta == {"ab ? ü": ["ab ? ü", None]}
 
 

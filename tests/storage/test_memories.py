@@ -64,8 +64,10 @@ async def test_what_somebody_asked_to_forget_never_comes_back(connection, everyb
 
 async def test_a_night_cannot_undo_a_retraction_that_came_while_it_ran(connection, document, source, everybody):
     saved = await documents.save(connection, document("a.md", "A."))
-    (memory,) = await memories.save_all(connection, [NewMemory("A.", "", "document", everybody.id,
-    document_id=saved.id)]) await documents.retract(connection, source.id, "a.md")
+    (memory,) = await memories.save_all(
+        connection, [NewMemory("A.", "", "document", everybody.id, document_id=saved.id)]
+    )
+    await documents.retract(connection, source.id, "a.md")
     await memories.set_state(connection, [memory.id], "learnt")
     assert await states(connection, memory) == ["retracted"]
 
@@ -108,22 +110,28 @@ async def test_a_revived_memory_is_learnt_only_if_what_serves_has_learnt_it(
     connection, document, everybody, trained, state
 ):
     saved = await documents.save(connection, document("a.md", "A. B."))
-    (memory,) = await memories.save_all(connection, [NewMemory("A.", "", "document", everybody.id,
-    document_id=saved.id)]) await memories.set_state(connection, [memory.id], "learnt")
+    (memory,) = await memories.save_all(
+        connection, [NewMemory("A.", "", "document", everybody.id, document_id=saved.id)]
+    )
+    await memories.set_state(connection, [memory.id], "learnt")
     newer = await documents.save(connection, document("a.md", "A. C."))
     await connection.execute("UPDATE memories SET retracted_at = now() - interval '1 hour'")
     version = await register(connection, [memory.id] if trained else [])
     await adapters.switch(connection, version.id)
-    (again,) = await memories.save_all(connection, [NewMemory("A.", "", "document", everybody.id,
-    document_id=newer.id)]) assert (again.id, again.state) == (memory.id, state)
+    (again,) = await memories.save_all(
+        connection, [NewMemory("A.", "", "document", everybody.id, document_id=newer.id)]
+    )
+    assert (again.id, again.state) == (memory.id, state)
 
 
 async def test_a_correction_taken_back_takes_its_memory_and_restores_what_it_overrode(connection, everybody):
     person = await persons.identify(connection, "console", "ada", "Ada")
     answer = await answers.save(connection, NewAnswer("console", "The code?", "It is 1.", "notes"))
     given = [
-        await feedback.record(connection, NewFeedback(answer.id, person.id, "console", e, "correction", text=f"It is
-        {e}.")) for e in ("2", "3")
+        await feedback.record(
+            connection, NewFeedback(answer.id, person.id, "console", e, "correction", text=f"It is {e}.")
+        )
+        for e in ("2", "3")
     ]
     (old,) = await noted(connection, everybody, "The code is 1.")
     two, three = await memories.save_all(
@@ -182,8 +190,10 @@ async def test_nearest_looks_at_statements_and_at_the_best_example(connection, e
 
 async def test_nearest_is_silent_on_a_source_that_is_switched_off_altogether(connection, document, source, everybody):
     saved = await documents.save(connection, document("a.md", "A."))
-    (memory,) = await memories.save_all(connection, [NewMemory("A.", "", "document", everybody.id,
-    document_id=saved.id)]) await memories.embed(connection, memory.id, "e", [1.0, 0.0])
+    (memory,) = await memories.save_all(
+        connection, [NewMemory("A.", "", "document", everybody.id, document_id=saved.id)]
+    )
+    await memories.embed(connection, memory.id, "e", [1.0, 0.0])
 
     async def found():
         return len(await memories.nearest(connection, [1.0, 0.0], [everybody.id], "e", 5, STANDING))
@@ -198,8 +208,10 @@ async def test_nearest_is_silent_on_a_source_that_is_switched_off_altogether(con
 async def test_quiz_examples_of_standing_memories_only(connection, everybody):
     a, b = await noted(connection, everybody, "A.", "B.")
     for memory in (a, b):
-        kept = await examples.replace(connection, memory.id, [NewExample("quiz", "?", "!"), NewExample("train", "?",
-        "!")]) assert [e.kind for e in kept] == ["quiz", "train"]
+        kept = await examples.replace(
+            connection, memory.id, [NewExample("quiz", "?", "!"), NewExample("train", "?", "!")]
+        )
+        assert [e.kind for e in kept] == ["quiz", "train"]
     await memories.set_state(connection, [b.id], "retracted")
     assert [e.memory_id for e in await examples.quiz(connection)] == [a.id]
     assert len(await examples.of_memories(connection, [a.id, b.id])) == 4

@@ -23,8 +23,11 @@ async def test_fusion_prefers_what_both_rankings_find(connection, page, everybod
     assert [h.passage.text for h in hits] == [TEXTS[1], TEXTS[0]]
     assert hits[0].rank > hits[1].rank
     assert hits[0].similarity == pytest.approx(0.9 / (0.82**0.5))
-    assert (hits[0].passage.title, hits[0].passage.heading, hits[0].passage.document_id) == ("rules.md", "Rules",
-    page.id)
+    assert (hits[0].passage.title, hits[0].passage.heading, hits[0].passage.document_id) == (
+        "rules.md",
+        "Rules",
+        page.id,
+    )
 
 
 async def test_words_find_what_the_vector_misses(connection, page, everybody):
@@ -32,8 +35,10 @@ async def test_words_find_what_the_vector_misses(connection, page, everybody):
     assert hits[0].passage.text == TEXTS[2]
 
 
-@pytest.mark.parametrize("text", ["", "the of a", "'", "\\", "a' | 'b & !:* <-> \\'", "C:\\temp\\x 'quoted' né", "x" *
-50_000]) async def test_no_question_breaks_the_full_text(connection, page, everybody, text):
+@pytest.mark.parametrize(
+    "text", ["", "the of a", "'", "\\", "a' | 'b & !:* <-> \\'", "C:\\temp\\x 'quoted' né", "x" * 50_000]
+)
+async def test_no_question_breaks_the_full_text(connection, page, everybody, text):
     assert len(await passages.search(connection, [1.0, 0.0, 0.0], text, [everybody.id], "e", 3)) == 3
 
 
@@ -58,9 +63,13 @@ async def test_another_embedder_replaces_the_passages(connection, page, everybod
 
 
 async def test_a_corrections_passage_goes_with_its_memory(connection, everybody):
-    (memory,) = await memories.save_all(connection, [NewMemory("The code is 2.", "", "pinned", everybody.id,
-    author="Ada")]) await passages.replace(connection, memory_id=memory.id, embedder="e", rows=[NewPassage(0, "", "The
-    code is 2.", [1.0])]) (hit,) = await passages.search(connection, [1.0], "code", [everybody.id], "e", 3)
+    (memory,) = await memories.save_all(
+        connection, [NewMemory("The code is 2.", "", "pinned", everybody.id, author="Ada")]
+    )
+    await passages.replace(
+        connection, memory_id=memory.id, embedder="e", rows=[NewPassage(0, "", "The code is 2.", [1.0])]
+    )
+    (hit,) = await passages.search(connection, [1.0], "code", [everybody.id], "e", 3)
     assert (hit.passage.memory_id, hit.passage.title) == (memory.id, "Ada")
     await memories.set_state(connection, [memory.id], "retracted")
     assert await passages.search(connection, [1.0], "code", [everybody.id], "e", 3) == []
