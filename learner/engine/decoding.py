@@ -19,7 +19,7 @@ PREFILL_TOKENS = 512
 
 @dataclass(slots=True, eq=False)
 class Row:
-    """One request as the engine's thread sees it; `on_token` gets each token and its log-probability, on that thread."""
+    """One request as the engine's thread sees it; `on_token` gets tokens and log-probabilities there."""
 
     prompt: list[int]
     adapter: str | None

@@ -92,6 +92,8 @@ class LocalEngine:
         self._model = loaded.to(self._device).eval().requires_grad_(False)
         self._context = _context(config, tokenizer)
         self._prompts = Prompts(tokenizer, self._model.generation_config.eos_token_id)
+        self.stops: frozenset[int] = self._prompts.stops
+        """Tokens that end a reply: the model's own; a benchmark that wants replies of equal length empties it."""
         self._shapes = layer_shapes(self._model)
         self._bank = LoraBank(self._model)
         self._known: dict[str, _Known] = {}
@@ -149,13 +151,13 @@ class LocalEngine:
 
         def token_made(token: int, chance: float) -> None:
             logprobs.append(chance)
-            if token not in self._prompts.stops and not finished.done():
+            if token not in row.stops and not finished.done():
                 stream.push(token)
 
         row = Row(
             prompt,
             adapter,
-            self._prompts.stops,
+            self.stops,
             min(max_tokens, self._context - len(prompt)),
             on_token=_threadsafe(loop, token_made),
             on_end=_threadsafe(loop, lambda by_itself: _settle(finished, by_itself)),

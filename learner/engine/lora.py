@@ -118,12 +118,12 @@ class LoraBank:
         if chosen.rows == tuple(rows) and (chosen.mask is None or used <= self._wide.keys()):
             return
         chosen.rows, chosen.single, chosen.groups, chosen.mask = tuple(rows), None, (), None
-        if not used:
-            return
         if len(used) == 1 and None not in rows:
             chosen.single = rows[0]
-            return
-        wanted = used.union(live) & self._adapters.keys()
+        elif used:
+            self._mix(rows, used, used.union(live) & self._adapters.keys())
+
+    def _mix(self, rows: Sequence[str | None], used: set[str], wanted: set[str]) -> None:
         if not used <= self._wide.keys() or len(self._wide) > 2 * len(wanted):
             self._lay_wide(sorted(wanted))
         like = next(pair.down for adapter in self._adapters.values() for pair in adapter.layers.values())
@@ -132,6 +132,7 @@ class LoraBank:
             if name is not None:
                 start, end = self._wide[name]
                 mask[row, start:end] = 1
+        chosen = self._selection
         chosen.mask = mask.to(like.device)
         chosen.groups = tuple(
             (name, torch.tensor([i for i, row in enumerate(rows) if row == name], device=like.device))
@@ -146,7 +147,6 @@ class LoraBank:
 
     def _clear_wide(self) -> None:
         self._wide = {}
-        self._selection.rows = ()
         for layer in self._layers.values():
             layer.wide = None
 

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from traceback import format_exception
 from typing import Any, TypeVar
 
 import structlog
@@ -87,9 +88,8 @@ class Worker:
                 self._score()
                 self._admit()
                 self._step()
-        except BaseException:
-            log.exception("the engine's thread died")
-            raise
+        except BaseException as error:
+            log.critical("the engine's thread died", traceback="".join(format_exception(error)))
         finally:
             with self._wake:
                 self._closing = True
@@ -203,7 +203,8 @@ class Worker:
         return kept
 
     def _fail(self, requests: list[Row] | list[Scoring], error: Exception) -> None:
-        log.exception("a batch failed", requests=len(requests))
+        # The plain traceback: some renderers print local variables, and these hold what people wrote.
+        log.error("a batch failed", requests=len(requests), traceback="".join(format_exception(error)))
         for request in requests:
             told = EngineError(
                 f"The model failed ({type(error).__name__}: {error}): see the log; a smaller batch may help."
