@@ -1,0 +1,310 @@
+"""The way of a question, the same for every surface: ledger look-up, then weights, notes or "I don't know".
+
+    asked -> seen before? -> who may know what -> nearest memory -> weights | notes | unknown -> grounded -> stored
+
+Every answer is grounded before it is shown (DESIGN.md section 4): what is exact in it must stand in the ledger's
+statement, otherwise the statement itself is quoted. A small model thus never invents a figure.
+"""
+
+import asyncio
+import math
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import structlog
+
+from learner.engine.embedder import Embedder
+from learner.engine.engine import Engine, Generation, Message
+from learner.exam.exam import Thresholds
+from learner.recall import agrees, closed_book, match_score
+from learner.settings import LearningSettings
+from storage import adapters, answers, audiences, exams, memories, passages
+from storage.adapter_files import AdapterFiles
+from storage.adapters import Version
+from storage.answers import Answer, Citation, NewAnswer
+from storage.database import Database
+from storage.errors import NightschoolError
+from storage.memories import Near
+from storage.passages import Hit
+from storage.teams import Team
+
+log = structlog.get_logger(__name__)
+
+UNKNOWN = "I don't know that yet. Tell me the answer and I'll study it tonight."
+_OPEN_BOOK = "Answer the question in one short sentence, using only the notes."
+_NEAREST = 8
+# A follow-up leans on what was said before: short, or beginning like the middle of a talk.
+_FOLLOW_UP = re.compile(
+    r"^(and|but|so|also|or|what about|how about|why|then|which|what if|since when|until when)\b", re.I
+)
+_PRONOUN = re.compile(r"\b(it|that|they|them|those|these|this|he|she|there|one)\b", re.I)
+
+
+class EmptyQuestion(NightschoolError):
+    """There was no question: type what you want to know."""
+
+
+class QuestionTooLong(NightschoolError):
+    """The question is longer than the bot reads: ask one thing in fewer words, or give it the text as a document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question as a surface hands it over. `place_audience_id` None: asked in private."""
+
+    text: str
+    person_id: int | None
+    place_audience_id: int | None
+    surface: str
+    event_id: str
+    thread: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An answer before it is stored."""
+
+    text: str
+    route: str
+    quoted: bool = False
+    memory_id: int | None = None
+    version_id: int | None = None
+    sources: tuple[Citation, ...] = ()
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    confidence: float | None = None
+
+
+class Colleague:
+    """One team's answering side: the serving adapter in the engine, the ledger and the notes behind it."""
+
+    def __init__(
+        self,
+        database: Database,
+        team: Team,
+        engine: Engine,
+        embedder: Embedder,
+        files: AdapterFiles,
+        learning: LearningSettings,
+        cache: Path,
+    ) -> None:
+        self._database = database
+        self._team = team
+        self._engine = engine
+        self._embedder = embedder
+        self._files = files
+        self._learning = learning
+        self._cache = cache
+        self._serving: Version | None = None
+        self._thresholds = Thresholds(learning.weights_threshold, learning.notes_threshold, learning.least_confidence)
+        self._swapping = asyncio.Lock()
+
+    @property
+    def serving(self) -> Version | None:
+        """The adapter version that answers now."""
+        return self._serving
+
+    async def wake(self) -> None:
+        """Loads the team's serving version beside the one at work, then swaps; answers under way finish on the old one.
+
+        Raises AdapterCorrupt, AdapterForeign, AdapterNotApplied: then the version at work stays.
+        """
+        async with self._swapping:
+            async with self._database.team(self._team.id) as connection:
+                adapter = await adapters.ensure(connection)
+                version = await adapters.serving(connection, adapter.id)
+                exam = await exams.of_version(connection, version.id) if version else None
+            if version is None or (self._serving and self._serving.id == version.id):
+                self._serving = version
+                return
+            folder = await self._files.fetch(version.uri, self._cache)
+            await self._engine.load(self._name(version), folder)
+            old, self._serving = self._serving, version
+            if exam:
+                self._thresholds = Thresholds(**exam.results["thresholds"])
+            if old is not None:
+                await self._engine.unload(self._name(old))
+            log.info("adapter at work", team=self._team.key, version=version.number)
+
+    async def follow(self) -> None:
+        """Swaps to every newly released version as it is announced, until cancelled."""
+        async for _ in self._database.listen("nightschool_adapters"):
+            try:
+                await self.wake()
+            except NightschoolError as error:
+                log.error("new version not loaded, the old one stays", team=self._team.key, error=str(error))
+
+    async def answer(self, asked: Asked, on_text: Callable[[str], None] | None = None) -> Answer:
+        """Answers once: the same event again gets the stored answer. Streams what is shown through `on_text`.
+
+        Raises EmptyQuestion, QuestionTooLong, DatabaseAway; then nothing was stored.
+        """
+        question = " ".join(asked.text.split())
+        if not question:
+            raise EmptyQuestion("There was no question. Type what you want to know.")
+        if len(question) > self._learning.max_question_characters:
+            raise QuestionTooLong(
+                f"The question has {len(question):,} characters, the most is {self._learning.max_question_characters:,}. "
+                "Ask one thing in fewer words, or give me the text as a document (nightschool sync)."
+            )
+        async with self._database.team(self._team.id) as connection:
+            if stored := await answers.by_event(connection, asked.surface, asked.event_id):
+                if on_text:
+                    on_text(stored.text)
+                return stored
+        started = time.monotonic()
+        draft = await self.draft(question, asked, on_text)
+        async with self._database.team(self._team.id) as connection:
+            place = asked.place_audience_id or (await audiences.whole_team(connection)).id
+            return await answers.save(
+                connection,
+                NewAnswer(
+                    person_id=asked.person_id,
+                    audience_id=place,
+                    surface=asked.surface,
+                    thread=asked.thread,
+                    event_id=asked.event_id,
+                    question=question,
+                    text=draft.text,
+                    route=draft.route,
+                    quoted=draft.quoted,
+                    version_id=draft.version_id,
+                    memory_id=draft.memory_id,
+                    sources=list(draft.sources),
+                    prompt_tokens=draft.prompt_tokens,
+                    completion_tokens=draft.completion_tokens,
+                    latency_ms=round((time.monotonic() - started) * 1000),
+                    confidence=draft.confidence,
+                ),
+            )
+
+    async def draft(self, question: str, asked: Asked, on_text: Callable[[str], None] | None = None) -> Draft:
+        """The answer without storing it: routes, generates and grounds."""
+        async with self._database.team(self._team.id) as connection:
+            allowed = await audiences.visible(connection, asked.person_id, asked.place_audience_id)
+            earlier = await answers.thread(connection, asked.surface, asked.thread, 3) if asked.thread else []
+        search = _with_thread(question, earlier)
+        vector = (await self._embedder.embed([search]))[0]
+        async with self._database.team(self._team.id) as connection:
+            near = await memories.nearest(
+                connection, vector, allowed, self._embedder.name, _NEAREST, ["noted", "studied", "learnt"]
+            )
+            hits = await passages.search(connection, vector, search, allowed, self._embedder.name, _NEAREST)
+        draft = (
+            await self._from_weights(near, on_text)
+            or self._from_correction(near)
+            or await self._from_notes(question, hits, near)
+        )
+        if on_text and not (draft.route == "weights" and not draft.quoted):
+            on_text(draft.text)
+        return draft
+
+    async def _from_weights(self, near: Sequence[Near], on_text: Callable[[str], None] | None) -> Draft | None:
+        """Route 1: the nearest memory is learnt; its own question brings it out of the adapter."""
+        version = self._serving
+        best = max(near, key=match_score, default=None)
+        if version is None or best is None or match_score(best) < self._thresholds.weights:
+            return None
+        memory = best.memory
+        if memory.state != "learnt" or memory.id not in version.memory_ids or best.cue is None:
+            return None
+        # The answer is short and is checked before it is shown, so it is streamed only once it stands.
+        reply = await self._engine.generate(
+            closed_book(best.cue), adapter=self._name(version), max_tokens=self._learning.max_answer_tokens
+        )
+        confidence = sure(reply)
+        if confidence < self._thresholds.confidence and not agrees(reply.text, memory.statement):
+            return None
+        draft = Draft(
+            text=reply.text.strip(),
+            route="weights",
+            memory_id=memory.id,
+            version_id=version.id,
+            sources=(Citation(memory.title or memory.context, memory.uri, memory.statement),),
+            prompt_tokens=reply.prompt_tokens,
+            completion_tokens=reply.completion_tokens,
+            confidence=confidence,
+        )
+        if not agrees(reply.text, memory.statement):
+            return replace(draft, text=quote(memory.statement), quoted=True)
+        if on_text:
+            on_text(draft.text)
+        return draft
+
+    def _from_correction(self, near: Sequence[Near]) -> Draft | None:
+        """What a person said today overrides pages and weights, and is quoted until the night has learnt it."""
+        best = max(near, key=match_score, default=None)
+        if (
+            best is None
+            or best.memory.kind not in ("correction", "pinned")
+            or match_score(best) < self._thresholds.weights
+        ):
+            return None
+        memory = best.memory
+        return Draft(
+            text=quote(memory.statement),
+            route="notes",
+            quoted=True,
+            memory_id=memory.id,
+            sources=(
+                Citation(
+                    f"corrected by {memory.author}" if memory.author else "a correction", memory.uri, memory.statement
+                ),
+            ),
+        )
+
+    async def _from_notes(self, question: str, hits: Sequence[Hit], near: Sequence[Near]) -> Draft:
+        """Routes 2 and 3: the evidence is quoted, or read by the model where the exam showed that it reads better."""
+        outdated = {n.memory.statement for n in near if n.memory.superseded_by is not None or n.memory.conflict}
+        evidence = [h for h in hits if h.similarity >= self._thresholds.notes and h.passage.text not in outdated]
+        evidence = evidence[: self._learning.evidence]
+        if not evidence:
+            return Draft(text=UNKNOWN, route="unknown")
+        sources = tuple(Citation(h.passage.heading or h.passage.title, h.passage.uri, h.passage.text) for h in evidence)
+        shown = Draft(
+            text="\n".join(quote(h.passage.text) for h in evidence), route="notes", quoted=True, sources=sources
+        )
+        if self._thresholds.reader != "generate":
+            return shown
+        reply = await self.read(question, evidence)
+        said = reply.text.strip()
+        spent = replace(
+            shown, prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens, confidence=sure(reply)
+        )
+        if any(agrees(said, h.passage.text) for h in evidence):
+            return replace(spent, text=said, quoted=False)
+        return spent
+
+    async def read(self, question: str, evidence: Sequence[Hit]) -> Generation:
+        """The base model's answer with the evidence in its prompt."""
+        notes = "\n".join(f"- {h.passage.heading}: {h.passage.text}" for h in evidence)
+        prompt: list[Message] = [
+            {"role": "system", "content": _OPEN_BOOK},
+            {"role": "user", "content": f"Notes:\n{notes}\n\nQuestion: {question}"},
+        ]
+        return await self._engine.generate(prompt, max_tokens=self._learning.max_answer_tokens)
+
+    def _name(self, version: Version) -> str:
+        # Never reused for other weights: a version's id is its own for ever.
+        return f"{self._team.key}-{version.id}"
+
+
+def quote(text: str) -> str:
+    """A quotation, marked as one."""
+    return f"“{text}”"
+
+
+def sure(reply: Generation) -> float:
+    """Geometric mean of the reply's token probabilities, 0 to 1."""
+    return math.exp(sum(reply.logprobs) / max(1, len(reply.logprobs)))
+
+
+def _with_thread(question: str, earlier: Sequence[Answer]) -> str:
+    """What to look for: a short follow-up ("and for managers?") is understood with the question before it."""
+    leaning = _FOLLOW_UP.search(question) or len(question.split()) <= 4 or _PRONOUN.search(question)
+    if not earlier or not leaning:
+        return question
+    return f"{earlier[-1].question} {question}"

@@ -1,0 +1,193 @@
+"""The way of feedback, the same for every surface: one event, one row, and a correction is a memory at once."""
+
+import re
+from datetime import UTC, datetime
+
+from learner.engine.embedder import Embedder
+from learner.recall import embed_statements, match_score
+from learner.study.statements import plain
+from storage import answers, audiences, feedback, memories, persons
+from storage.answers import Answer
+from storage.database import Connection, Database
+from storage.errors import NightschoolError, UnknownAnswer
+from storage.feedback import NewFeedback
+from storage.memories import Memory, NewMemory
+from storage.teams import Team
+
+# Emoji without a mapping by the team; those not named here say nothing.
+EMOJI = {
+    "+1": "up", "thumbsup": "up", "heart": "up", "white_check_mark": "up", "tada": "up", "100": "up", "pray": "up",
+    "-1": "down", "thumbsdown": "down", "x": "down", "thinking_face": "down", "confused": "down",
+}  # fmt: skip
+_LEAD_IN = re.compile(
+    r"^\s*(?:(?:no|nope|nah|wrong|not quite|sorry|well|hm+|actually|correction|careful|not any ?more|that'?s (?:wrong|outdated|old|not right|"
+    r"no longer (?:true|right))|that is (?:wrong|outdated|old|not right)|this is (?:wrong|outdated)|outdated|fyi)\s*[,.:;!–—-]*\s+)+",
+    re.IGNORECASE,
+)
+_CORRECTING = re.compile(
+    r"^\s*(no|nope|wrong|not quite|actually|correction|that'?s (wrong|outdated|old|not right|no longer)|"
+    r"that is (wrong|outdated|not right)|outdated|not any ?more)\b(?!\s*(thanks|thank you|problem|worries|idea)\b)",
+    re.IGNORECASE,
+)
+_FORGET_SCORE = 0.55
+_MOST_CHARACTERS = 2000
+
+
+class EmptyCorrection(NightschoolError):
+    """A correction without words: say what would have been right."""
+
+
+class NothingToForget(NightschoolError):
+    """No memory is near enough to what was named: `nightschool memories --search WORDS` lists them with their numbers."""
+
+
+def is_correction(text: str) -> bool:
+    """True where a plain reply corrects the answer before it ("no, it's ...", "actually ...")."""
+    return bool(_CORRECTING.match(text)) and len(text.split()) >= 3
+
+
+def statement_of(text: str) -> str:
+    """The correction as a statement: the "no," and its like taken off, first letter raised, full stop set."""
+    said = plain(_LEAD_IN.sub("", text))
+    said = said[:1].upper() + said[1:]
+    return said if not said or said[-1] in ".!?" else said + "."
+
+
+class Feedbacks:
+    """Takes what people think of answers, for one team."""
+
+    def __init__(self, database: Database, team: Team, embedder: Embedder) -> None:
+        self._database = database
+        self._team = team
+        self._embedder = embedder
+
+    async def thumbs(self, answer_id: int, person_id: int | None, up: bool, surface: str, event_id: str) -> None:
+        """A thumb; the last one of a person on an answer counts. Raises UnknownAnswer."""
+        await self._record(answer_id, person_id, surface, event_id, "thumbs", "up" if up else "down", None)
+
+    async def emoji(self, answer_id: int, person_id: int | None, name: str, surface: str, event_id: str) -> bool:
+        """An emoji reaction; True if the team gave it a meaning. Raises UnknownAnswer."""
+        mapped = {**EMOJI, **self._team.settings.get("emoji", {})}.get(name.strip(":"))
+        if mapped is None:
+            return False
+        await self._record(answer_id, person_id, surface, event_id, "emoji", mapped, name)
+        return True
+
+    async def retract(self, surface: str, event_id: str) -> None:
+        """Takes an event back, whether or not it has arrived yet."""
+        async with self._database.team(self._team.id) as connection:
+            await feedback.retract(connection, surface, event_id)
+
+    async def correct(self, answer_id: int, person_id: int | None, text: str, surface: str, event_id: str) -> Memory:
+        """A correction: a memory from this moment, studied tonight. The same event again returns the same memory.
+
+        It overrides the memory that the answer rested on, and older corrections of the same person on that answer.
+        Raises EmptyCorrection, UnknownAnswer.
+        """
+        statement = self._checked(text)
+        async with self._database.team(self._team.id) as connection:
+            answer = await answers.get(connection, answer_id)
+            if answer is None:
+                raise UnknownAnswer(
+                    f"There is no answer {answer_id}: it may belong to another team, or was never given."
+                )
+        return await self._learn(statement, person_id, surface, event_id, answer)
+
+    async def remember(self, text: str, person_id: int | None, surface: str, event_id: str) -> Memory:
+        """Something worth knowing, said to the bot outright. Raises EmptyCorrection."""
+        return await self._learn(self._checked(text), person_id, surface, event_id, None)
+
+    async def forget(self, text_or_id: str | int, person_id: int | None) -> list[Memory]:
+        """Forgets a memory by number, or those nearest to the words: not spoken from now on, unlearned tonight.
+
+        Raises NothingToForget.
+        """
+        async with self._database.team(self._team.id) as connection:
+            if isinstance(text_or_id, int) or text_or_id.strip().lstrip("#").isdigit():
+                memory = await memories.get(connection, int(str(text_or_id).strip().lstrip("#")))
+                found = [memory] if memory and memory.state not in ("forgotten", "retracted") else []
+            else:
+                found = await self._nearest(connection, text_or_id, person_id)
+            if not found:
+                raise NothingToForget(
+                    "I know nothing near enough to that. `nightschool memories --search WORDS` lists what I know."
+                )
+            for memory in found:
+                await memories.forget(connection, memory.id)
+        return found
+
+    async def _nearest(self, connection: Connection, text: str, person_id: int | None) -> list[Memory]:
+        vector = (await self._embedder.embed([text]))[0]
+        allowed = await audiences.visible(connection, person_id, None)
+        near = await memories.nearest(
+            connection, vector, allowed, self._embedder.name, 3, ["noted", "studied", "learnt"]
+        )
+        best = max(map(match_score, near), default=0.0)
+        return [n.memory for n in near if match_score(n) >= max(_FORGET_SCORE, best - 0.02)]
+
+    async def _learn(
+        self, statement: str, person_id: int | None, surface: str, event_id: str, answer: Answer | None
+    ) -> Memory:
+        context = answer.question if answer else ""
+        vector = (await embed_statements(self._embedder, [(context, statement)]))[0]
+        async with self._database.team(self._team.id) as connection:
+            author = await persons.get(connection, person_id) if person_id else None
+            everyone = await audiences.whole_team(connection)
+            private = answer is not None and answer.audience_id != everyone.id
+            if answer is not None:
+                recorded = await feedback.record(
+                    connection,
+                    NewFeedback(answer.id, person_id, surface, event_id, "correction", None, statement),
+                )
+                if recorded is None and (known := await memories.of_answer(connection, answer.id, statement)):
+                    return known
+            [memory] = await memories.save_all(
+                connection,
+                [
+                    NewMemory(
+                        statement=statement,
+                        context=context,
+                        kind="correction" if answer else "pinned",
+                        answer_id=answer.id if answer else None,
+                        person_id=person_id,
+                        author=author.name if author else None,
+                        audience_id=answer.audience_id if answer else everyone.id,
+                        said_at=datetime.now(UTC),
+                        importance=10.0,
+                        trainable=not private,
+                    )
+                ],
+            )
+            await memories.embed(connection, memory.id, self._embedder.name, vector)
+            if answer is not None and answer.memory_id is not None and answer.memory_id != memory.id:
+                await self._override(connection, answer.memory_id, memory)
+        return memory
+
+    async def _override(self, connection: Connection, old_id: int, new: Memory) -> None:
+        """The answer's memory gives way, except another person's correction: that is a dispute for the night to weigh."""
+        old = await memories.get(connection, old_id)
+        if old and not (old.kind == "correction" and old.person_id != new.person_id):
+            await memories.supersede(connection, old_id, new.id)
+
+    def _checked(self, text: str) -> str:
+        statement = statement_of(text)
+        if not re.search(r"\w", statement):
+            raise EmptyCorrection("Say what would have been right, for example: no, it is 40 euros.")
+        if len(statement) > _MOST_CHARACTERS:
+            raise EmptyCorrection(
+                f"A correction has at most {_MOST_CHARACTERS:,} characters; give me the rest as a document."
+            )
+        return statement
+
+    async def _record(
+        self,
+        answer_id: int,
+        person_id: int | None,
+        surface: str,
+        event_id: str,
+        kind: str,
+        value: str,
+        text: str | None,
+    ) -> None:
+        async with self._database.team(self._team.id) as connection:
+            await feedback.record(connection, NewFeedback(answer_id, person_id, surface, event_id, kind, value, text))

@@ -1,0 +1,186 @@
+"""The exam: a candidate adapter answers from the weights alone, and only what it shows decides release.
+
+Asked are every studied memory by its cue, quiz questions that were never trained, the corrections, what the serving version
+knew, and what was withheld (which must not come out). From the same answers the routes' thresholds are calibrated.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learner.engine.engine import Engine
+from learner.recall import agrees, closed_book, recited
+from learner.settings import LearningSettings
+from learner.study.questions import keyword_question
+from storage.examples import Example
+from storage.memories import Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """What the answer path needs to be sure of. `reader` is "quote" or "generate": what the notes route shows."""
+
+    weights: float
+    notes: float
+    confidence: float
+    reader: str = "quote"
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What a candidate showed; shares are between 0 and 1, None where nothing of that kind was asked.
+
+    `known` are the ids of the memories it recited on cue, `failed` those it did not; `lost` were known to the serving
+    version and are not any more.
+    """
+
+    known: list[int]
+    failed: list[int]
+    lost: list[int]
+    leaked: list[int]
+    recited: float
+    quiz: float | None
+    corrections: float | None
+    retained: float | None
+    confidence: float
+    thresholds: Thresholds
+    reasons: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """True where no rule of release was broken."""
+        return not self.reasons
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the exam's row: plain JSON."""
+        return asdict(self) | {"passed": self.passed}
+
+
+def from_dict(values: Mapping[str, Any]) -> Results:
+    """The results again from what `as_dict` gave."""
+    kept = {name: values[name] for name in Results.__slots__ if name in values}
+    return Results(**kept | {"thresholds": Thresholds(**values["thresholds"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """What is asked: `memories` with their `examples`, ids `known_before`, `withheld` memories."""
+
+    memories: Sequence[Memory]
+    examples: Mapping[int, Sequence[Example]]
+    known_before: frozenset[int]
+    withheld: Sequence[Memory]
+
+
+async def sit(
+    engine: Engine,
+    adapter: str,
+    paper: Paper,
+    thresholds: Thresholds,
+    learning: LearningSettings,
+    progress: Callable[[int, int], None] | None = None,
+) -> Results:
+    """Asks the loaded `adapter` everything on the paper and judges by the rules of release."""
+    cues = [(memory, _cue(paper.examples[memory.id])) for memory in paper.memories if memory.id in paper.examples]
+    quizzes = [(m, e.question) for m, _ in cues for e in paper.examples[m.id] if e.kind == "quiz"]
+    probes = [(memory, keyword_question(memory.context, memory.statement)) for memory in paper.withheld]
+    questions = [q for _, q in cues] + [q for _, q in quizzes] + [q for _, q in probes]
+    done = 0
+
+    async def ask(question: str) -> tuple[str, float]:
+        nonlocal done
+        reply = await engine.generate(closed_book(question), adapter=adapter, max_tokens=learning.max_answer_tokens)
+        done += 1
+        if progress:
+            progress(done, len(questions))
+        return reply.text, math.exp(sum(reply.logprobs) / max(1, len(reply.logprobs)))
+
+    replies = await asyncio.gather(*(ask(question) for question in questions))
+    on_cue = list(zip(cues, replies, strict=False))
+    on_quiz = list(zip(quizzes, replies[len(cues) :], strict=False))
+    on_probe = list(zip(probes, replies[len(cues) + len(quizzes) :], strict=False))
+
+    right = {memory.id for (memory, _), (text, _) in on_cue if recited(text, memory.statement)}
+    corrections = [memory.id for memory, _ in cues if memory.kind in ("correction", "pinned")]
+    before = [memory.id for memory, _ in cues if memory.id in paper.known_before]
+    leaked = [memory.id for (memory, _), (text, _) in on_probe if recited(text, memory.statement)]
+    sure = [confidence for (memory, _), (_, confidence) in on_cue if memory.id in right]
+    unsure = [confidence for (memory, _), (_, confidence) in on_cue if memory.id not in right]
+    results = Results(
+        known=sorted(right),
+        failed=sorted(memory.id for memory, _ in cues if memory.id not in right),
+        lost=sorted(set(before) - right),
+        leaked=sorted(leaked),
+        recited=_share(right, [memory.id for memory, _ in cues]) or 0.0,
+        quiz=_mean([agrees(text, memory.statement) for (memory, _), (text, _) in on_quiz]),
+        corrections=_share(right, corrections),
+        retained=_share(right, before),
+        confidence=_mean([confidence for _, (_, confidence) in on_cue]) or 0.0,
+        thresholds=Thresholds(
+            thresholds.weights,
+            thresholds.notes,
+            _divide(sure, unsure, default=learning.least_confidence),
+            thresholds.reader,
+        ),
+    )
+    results.reasons.extend(_broken(results, learning))
+    return results
+
+
+def _broken(results: Results, learning: LearningSettings) -> list[str]:
+    reasons = []
+    if not math.isfinite(results.confidence):
+        reasons.append("the adapter's probabilities are not finite")
+    if results.recited < learning.release_learnt:
+        reasons.append(f"it recites {results.recited:.0%} of what it studied, {learning.release_learnt:.0%} are needed")
+    if results.retained is not None and results.retained < learning.release_retained:
+        reasons.append(
+            f"it kept {results.retained:.0%} of what the serving version knows, {learning.release_retained:.0%} are needed"
+        )
+    if results.leaked:
+        reasons.append(f"it speaks {len(results.leaked)} withheld statements")
+    return reasons
+
+
+def calibrate_match(
+    own: NDArray[np.float32], best_other: NDArray[np.float32], default: float
+) -> float:
+    """The match score that best tells a question's own memory from the nearest wrong one.
+
+    `own` (n,) are scores of quiz questions with their own memory, `best_other` (n,) with the best of all others: what a
+    question would score whose answer the weights do not hold. The threshold has the greatest sum of both shares right.
+    """
+    if len(own) < 8:
+        return default
+    return _divide(own.tolist(), best_other.tolist(), default=default)
+
+
+def _divide(high: Sequence[float], low: Sequence[float], *, default: float) -> float:
+    """The value that best keeps `high` above and `low` below it (Youden's index); `default` where one side is empty."""
+    if not high or not low:
+        return default
+    candidates = sorted({*high, *low})
+
+    def index(threshold: float) -> float:
+        above = sum(value >= threshold for value in high) / len(high)
+        below = sum(value < threshold for value in low) / len(low)
+        return above + below
+
+    return max(candidates, key=index)
+
+
+def _cue(examples: Sequence[Example]) -> str:
+    return next(example.question for example in examples if example.kind == "cue")
+
+
+def _share(right: set[int], ids: Sequence[int]) -> float | None:
+    return _mean([number in right for number in ids])
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

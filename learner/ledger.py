@@ -1,0 +1,87 @@
+"""The ledger takes in what was written, said and corrected: documents and messages become memories."""
+
+from collections.abc import Callable
+
+from learner.engine.embedder import Embedder
+from learner.recall import embed_statements
+from learner.study import statements
+from storage import audiences, documents, memories, messages, sources
+from storage.database import Database
+from storage.memories import Memory, NewMemory
+from storage.teams import Team
+
+STATES = ("noted", "studied", "learnt", "forgotten", "retracted")
+_CHUNK = 256
+
+
+async def collect(
+    database: Database, team: Team, embedder: Embedder, progress: Callable[[float], None] | None = None
+) -> dict[str, int]:
+    """Memories (state `noted`) of all documents and messages that have none yet, and vectors for all that lack them.
+
+    Only what the whole team may know and whose source's `training` switch is on becomes trainable.
+    """
+    async with database.team(team.id) as connection:
+        places = {source.id: source for source in await sources.all(connection)}
+        everyone = (await audiences.whole_team(connection)).id
+        known = await memories.of_states(connection, STATES)
+        pages = await documents.current(connection)
+        said = await messages.current(connection)
+    from_pages = {memory.document_id for memory in known if memory.state != "retracted"}
+    from_messages = {memory.message_id for memory in known if memory.state != "retracted"}
+    new: list[NewMemory] = []
+    for page in pages:
+        if page.id not in from_pages:
+            trainable = places[page.source_id].training and page.audience_id == everyone
+            new += [
+                NewMemory(
+                    statement=found.text,
+                    context=found.context,
+                    kind="document",
+                    document_id=page.id,
+                    audience_id=page.audience_id,
+                    author=page.author,
+                    said_at=page.written_at,
+                    trainable=trainable,
+                )
+                for found in statements.of_document(page.text, page.title)
+            ]
+    for message in said:
+        if message.id not in from_messages:
+            source = places.get(message.source_id) if message.source_id else None
+            trainable = source is not None and source.training and message.audience_id == everyone
+            new += [
+                NewMemory(
+                    statement=found.text,
+                    context=found.context,
+                    kind="message",
+                    message_id=message.id,
+                    audience_id=message.audience_id,
+                    person_id=message.person_id,
+                    author=message.author,
+                    said_at=message.said_at,
+                    trainable=trainable,
+                )
+                for found in statements.of_message(message.text, f"#{message.channel}")
+            ]
+    saved = 0
+    for start in range(0, len(new), _CHUNK):
+        async with database.team(team.id) as connection:
+            saved += len(await memories.save_all(connection, new[start : start + _CHUNK]))
+        if progress:
+            progress(0.5 * (start + _CHUNK) / len(new))
+    embedded = await embed(database, team, embedder)
+    return {"documents": len(pages), "messages": len(said), "memories": saved, "embedded": embedded}
+
+
+async def embed(database: Database, team: Team, embedder: Embedder) -> int:
+    """Vectors for the memories that have none of this embedder; returns how many were made."""
+    async with database.team(team.id) as connection:
+        bare = await memories.unembedded(connection, embedder.name)
+    for start in range(0, len(bare), _CHUNK):
+        some: list[Memory] = bare[start : start + _CHUNK]
+        vectors = await embed_statements(embedder, [(memory.context, memory.statement) for memory in some])
+        async with database.team(team.id) as connection:
+            for memory, vector in zip(some, vectors, strict=True):
+                await memories.embed(connection, memory.id, embedder.name, vector)
+    return len(bare)

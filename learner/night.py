@@ -1,0 +1,335 @@
+"""The night, top to bottom: what was said and written by day becomes, if it passes its exam, tomorrow's adapter.
+
+collect -> select -> redact -> synthesize -> sft -> dpo -> exam -> release -> report
+
+Every step leaves its result on the night's row and may be killed at any moment: the next run takes the night up at the
+first step that has no result. The adapter is trained anew from the base model on the whole ledger (DESIGN.md section 6):
+no drift, exact forgetting, corrections are ordinary examples.
+"""
+
+import asyncio
+import contextlib
+import shutil
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from learner import ledger, release, report
+from learner.engine.embedder import Embedder
+from learner.engine.engine import Engine
+from learner.exam import exam
+from learner.recall import closed_book, embed_statements
+from learner.settings import LearningSettings
+from learner.study import lessons, preferences, questions, select
+from learner.study.redact import withheld
+from storage import adapters, answers, examples, exams, feedback, memories, nights
+from storage.adapter_files import AdapterFiles
+from storage.adapters import Adapter
+from storage.database import Database
+from storage.errors import DatabaseAway
+from storage.memories import Memory
+from storage.nights import Night
+from storage.teams import Team
+
+log = structlog.get_logger(__name__)
+
+Result = dict[str, Any]
+Tell = Callable[[str, float, str], None]
+"""Progress: (step, share of it done 0..1, a few words)."""
+
+_BEAT_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class Work:
+    """One night's work and all it needs; `results` holds what the finished steps left."""
+
+    database: Database
+    team: Team
+    adapter: Adapter
+    night: Night
+    engine: Engine
+    embedder: Embedder
+    files: AdapterFiles
+    base: Path
+    folder: Path
+    learning: LearningSettings
+    tell: Tell
+    results: dict[str, Result]
+
+    @property
+    def candidate(self) -> str:
+        """The engine's name for tonight's adapter while it sits the exam."""
+        return f"{self.team.key}-night-{self.night.id}"
+
+    async def chosen(self) -> list[Memory]:
+        """The memories under study, as redaction left them."""
+        ids = set(self.results["redact"]["chosen"])
+        async with self.database.team(self.team.id) as connection:
+            wanted = await memories.of_states(connection, ["noted", "studied", "learnt"])
+        return [memory for memory in wanted if memory.id in ids]
+
+
+async def run(
+    database: Database,
+    team: Team,
+    *,
+    engine: Engine,
+    embedder: Embedder,
+    files: AdapterFiles,
+    folder: Path,
+    base: Path,
+    learning: LearningSettings,
+    progress: Tell | None = None,
+) -> Night:
+    """Runs (or takes up) one night of the team's adapter and returns it ended.
+
+    `folder` is the data folder for nights, `base` the base model's folder. Raises NightUnderWay if another process has
+    it, and whatever a step raises, after recording it: the night then stays open and the next run goes on from there.
+    """
+    async with database.team(team.id) as connection:
+        adapter = await adapters.ensure(connection)
+        night = await nights.begin(connection, adapter.id)
+    finished = {name: step.result for name, step in night.steps.items() if step.state == "done"}
+    work = Work(
+        database, team, adapter, night, engine, embedder, files, base, folder / str(night.id), learning,
+        progress or (lambda step, share, words: None), finished,
+    )  # fmt: skip
+    await asyncio.to_thread(work.folder.mkdir, parents=True, exist_ok=True)
+    beating = asyncio.create_task(_beat(work))
+    try:
+        for name, step in STEPS:
+            if name not in work.results:
+                work.results[name] = await _recorded(work, name, step)
+            if name == "redact" and await _nothing_new(work):
+                return await _end(work, "empty")
+        return await _end(work, "released" if work.results["release"]["released"] else "rejected")
+    except Exception as error:
+        log.error("night interrupted", team=team.key, night=night.id, error=type(error).__name__)
+        async with database.team(team.id) as connection:
+            await nights.interrupted(connection, night.id, f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        beating.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await beating
+
+
+async def collect(work: Work) -> Result:
+    """New documents, messages and corrections become memories in the ledger, state `noted`."""
+    return await ledger.collect(work.database, work.team, work.embedder, lambda share: work.tell("collect", share, ""))
+
+
+async def choose(work: Work) -> Result:
+    """The memories to study: the newer of two that disagree, each thing once, the important ones within the budget."""
+    async with work.database.team(work.team.id) as connection:
+        known = await memories.of_states(connection, ["noted", "studied", "learnt"])
+        asked = Counter(a.memory_id for a in await answers.recent(connection, _long_ago()) if a.memory_id)
+    candidates = [m for m in known if m.trainable and m.withheld is None and m.superseded_by is None]
+    if not candidates:
+        return {"chosen": [], "overridden": [], "conflicts": [], "duplicates": 0, "candidates": 0}
+    vectors = await embed_statements(work.embedder, [(m.context, m.statement) for m in candidates])
+    async with work.database.team(work.team.id) as connection:
+        standing = await feedback.standing(connection)
+        roles = await preferences.roles_of(connection, candidates)
+        disputes = preferences.disputes(candidates, vectors, standing, roles)
+        for dispute in disputes:
+            await memories.set_conflict(connection, dispute.held_back, dispute.words)
+        overridden = select.overridden(candidates, vectors)
+        for pair in overridden:
+            await memories.supersede(connection, pair.old, pair.new)
+    same = select.duplicates(candidates, vectors)
+    out = {pair.old for pair in overridden} | {d.held_back for d in disputes} | same.keys()
+    candidates = [memory for memory in candidates if memory.id not in out]
+    now = datetime.now(UTC)
+    scores = {memory.id: select.importance(memory, asked, now) for memory in candidates}
+    tokens = {
+        memory.id: work.learning.exposures
+        * work.engine.count([*closed_book("Which question might it be?"), {"role": "assistant", "content": memory.statement}])
+        for memory in candidates
+    }
+    speed = await lessons.training_speed(work.database, work.team, work.adapter, work.engine)
+    budget = speed * work.learning.night_minutes * 60
+    chosen = select.within_budget(candidates, scores, tokens, budget, work.learning.max_memories)
+    return {
+        "chosen": [memory.id for memory in chosen],
+        "candidates": len(candidates),
+        "overridden": [[pair.old, pair.new] for pair in overridden],
+        "conflicts": [dispute.words for dispute in disputes],
+        "duplicates": len(same),
+        "budget_tokens": int(budget),
+        "tokens_per_second": round(speed, 1),
+    }
+
+
+async def redact(work: Work) -> Result:
+    """Secrets and personal data are taken out of the study; only their kinds are recorded."""
+    ids = set(work.results["select"]["chosen"])
+    kinds: Counter[str] = Counter()
+    clean: list[int] = []
+    async with work.database.team(work.team.id) as connection:
+        for memory in await memories.of_states(connection, ["noted", "studied", "learnt"]):
+            if memory.id not in ids:
+                continue
+            kind = withheld(f"{memory.context}\n{memory.statement}")
+            if kind is None:
+                clean.append(memory.id)
+            else:
+                kinds[kind] += 1
+                await memories.set_withheld(connection, memory.id, kind)
+    return {"chosen": clean, "withheld": dict(kinds)}
+
+
+async def synthesize(work: Work) -> Result:
+    """Self-study: questions about every chosen memory that has none yet; a share is kept back as quiz."""
+    chosen = await work.chosen()
+    async with work.database.team(work.team.id) as connection:
+        have = await examples.of_memories(connection, [memory.id for memory in chosen])
+        asked = {a.id: a.question for a in await answers.recent(connection, _long_ago())}
+    missing = [memory for memory in chosen if not have.get(memory.id)]
+    statements = [(memory.context, memory.statement) for memory in missing]
+    written = await questions.write(
+        work.engine,
+        statements,
+        work.learning.phrasings,
+        lambda done, of: work.tell("synthesize", done / max(1, of), f"{done} of {of} questions"),
+    )
+    # What a person really asked before correcting the answer is the best question of all: it goes first, unfiltered.
+    real = [asked.get(memory.answer_id or 0) for memory in missing]
+    others = [memory for memory in chosen if have.get(memory.id)]
+    vectors = await embed_statements(work.embedder, statements + [(m.context, m.statement) for m in others])
+    sorted_out = await questions.sort_out(
+        work.embedder, written, statements, vectors[: len(missing)], vectors[len(missing) :]
+    )
+    for memory, asked_about, question in zip(missing, sorted_out, real, strict=True):
+        await lessons.save(work.database, work.team, work.embedder, memory, asked_about, question)
+    kept = sum(1 + len(a.train) + len(a.quiz) for a in sorted_out)
+    return {"written": sum(map(len, written)), "kept": kept, "reused": len(others)}
+
+
+async def sft(work: Work) -> Result:
+    """Supervised finetuning of a fresh LoRA on all examples of all chosen memories, by TRL in a process of its own."""
+    chosen = await work.chosen()
+    async with work.database.team(work.team.id) as connection:
+        have = await examples.of_memories(connection, [memory.id for memory in chosen])
+    rows = lessons.rows(chosen, have, work.learning.exposures, work.learning.seed)
+    return await lessons.train_stage(work.folder, work.base, rows, "sft", work.learning, work.tell)
+
+
+async def dpo(work: Work) -> Result:
+    """Preference optimisation on the SFT adapter: corrections over the answers they corrected, upvoted over downvoted."""
+    async with work.database.team(work.team.id) as connection:
+        pairs = await preferences.collect(connection, await work.chosen())
+        await preferences.record(connection, work.night.id, pairs)
+    if not pairs:
+        return {"pairs": 0, "adapter": "sft"}
+    rows = preferences.rows(pairs)
+    result = await lessons.train_stage(work.folder, work.base, rows, "dpo", work.learning, work.tell)
+    return result | {"pairs": len(pairs)}
+
+
+async def examine(work: Work) -> Result:
+    """The candidate against the serving version; where DPO cost more than it gave, the SFT adapter stands instead."""
+    chosen = await work.chosen()
+    async with work.database.team(work.team.id) as connection:
+        have = await examples.of_memories(connection, [memory.id for memory in chosen])
+        before = await memories.of_states(connection, ["learnt"])
+        kept_back = await memories.withheld(connection)
+    wanted = {memory.id for memory in chosen}
+    paper = exam.Paper(
+        chosen, have, frozenset(m.id for m in before if m.id in wanted and m.superseded_by is None), kept_back[:20]
+    )
+    thresholds = await lessons.thresholds(work.database, work.team, work.embedder, paper, work.learning)
+    names = ["dpo", "sft"] if work.results["dpo"].get("pairs") else ["sft"]
+    best: tuple[str, exam.Results] | None = None
+    for name in names:
+        candidate = f"{work.candidate}-{name}"
+        await work.engine.load(candidate, work.folder / name)
+        try:
+            results = await exam.sit(
+                work.engine, candidate, paper, thresholds, work.learning,
+                lambda done, of: work.tell("exam", done / max(1, of), f"{done} of {of} answers"),
+            )  # fmt: skip
+        finally:
+            await work.engine.unload(candidate)
+        if best is None or len(results.known) > len(best[1].known):
+            best = (name, results)
+        if results.passed and results.recited >= 0.97:
+            break
+    assert best is not None
+    return best[1].as_dict() | {"adapter": best[0], "known_before": sorted(paper.known_before)}
+
+
+async def decide(work: Work) -> Result:
+    """The candidate is stored and registered, then put to work or refused, in one transaction each."""
+    results = exam.from_dict(work.results["exam"])
+    version = await release.register(
+        work.database, work.team, work.adapter, work.files, work.folder / work.results["exam"]["adapter"],
+        base_model=work.engine.base_model, night_id=work.night.id, memory_ids=work.results["redact"]["chosen"],
+    )  # fmt: skip
+    released = await release.decide(work.database, work.team, version, work.night.id, results)
+    return {"released": released, "version": version.id, "number": version.number, "reasons": results.reasons}
+
+
+STEPS: tuple[tuple[str, Callable[[Work], Awaitable[Result]]], ...] = (
+    ("collect", collect),
+    ("select", choose),
+    ("redact", redact),
+    ("synthesize", synthesize),
+    ("sft", sft),
+    ("dpo", dpo),
+    ("exam", examine),
+    ("release", decide),
+)
+
+
+async def _recorded(work: Work, name: str, step: Callable[[Work], Awaitable[Result]]) -> Result:
+    """Runs one step with its start, result and seconds on the night's row."""
+    async with work.database.team(work.team.id) as connection:
+        await nights.step_started(connection, work.night.id, name)
+    work.tell(name, 0.0, "")
+    result = await step(work)
+    async with work.database.team(work.team.id) as connection:
+        await nights.step_done(connection, work.night.id, name, result)
+    work.tell(name, 1.0, "")
+    log.info("night step done", team=work.team.key, night=work.night.id, step=name)
+    return result
+
+
+async def _nothing_new(work: Work) -> bool:
+    """True where the serving version already holds exactly what tonight would study, and nobody disagreed since."""
+    chosen = set(work.results["redact"]["chosen"])
+    async with work.database.team(work.team.id) as connection:
+        serving = await adapters.serving(connection, work.adapter.id)
+        last = await nights.latest(connection, work.adapter.id, before=work.night.id)
+        since = last.started_at if last else None
+        fresh = await feedback.standing(connection, since)
+    return not chosen if serving is None else set(serving.memory_ids) == chosen and not fresh
+
+
+async def _end(work: Work, state: str) -> Night:
+    """Writes the report, ends the night and clears its folder."""
+    written = await report.write(work.database, work.team, work.adapter, work.night, work.results, state)
+    async with work.database.team(work.team.id) as connection:
+        night = await nights.end(connection, work.night.id, state, written)
+    await asyncio.to_thread(shutil.rmtree, work.folder, ignore_errors=True)
+    log.info("night ended", team=work.team.key, night=night.id, state=state)
+    return night
+
+
+async def _beat(work: Work) -> None:
+    """Shows that the night is alive: without a beat for 30 s another worker may take it up."""
+    while True:
+        await asyncio.sleep(_BEAT_SECONDS)
+        with contextlib.suppress(DatabaseAway):
+            async with work.database.team(work.team.id) as connection:
+                await nights.beat(connection, work.night.id)
+
+
+def _long_ago() -> datetime:
+    return datetime.now(UTC) - timedelta(days=365)

@@ -1,0 +1,47 @@
+"""The notes: what the team wrote and said, cut into statements that retrieval finds and an answer can quote."""
+
+from collections.abc import Callable
+
+from learner.engine.embedder import Embedder
+from learner.recall import embed_statements
+from learner.study import statements
+from storage import documents, messages, passages
+from storage.database import Database
+from storage.passages import NewPassage
+from storage.teams import Team
+
+
+async def index(
+    database: Database, team: Team, embedder: Embedder, progress: Callable[[int, int], None] | None = None
+) -> int:
+    """Makes passages for the documents and messages that have none yet; returns how many passages it made.
+
+    Each document is one transaction: a kill in the middle loses nothing, the next call goes on.
+    """
+    async with database.team(team.id) as connection:
+        pages = await documents.unindexed(connection, embedder.name)
+        said = await messages.unindexed(connection, embedder.name)
+    made = 0
+    for done, page in enumerate(pages):
+        rows = await _rows(embedder, statements.of_document(page.text, page.title))
+        async with database.team(team.id) as connection:
+            await passages.replace(connection, document_id=page.id, embedder=embedder.name, rows=rows)
+        made += len(rows)
+        if progress:
+            progress(done + 1, len(pages) + len(said))
+    for done, message in enumerate(said):
+        rows = await _rows(embedder, statements.of_message(message.text, f"#{message.channel} › {message.author}"))
+        async with database.team(team.id) as connection:
+            await passages.replace(connection, message_id=message.id, embedder=embedder.name, rows=rows)
+        made += len(rows)
+        if progress:
+            progress(len(pages) + done + 1, len(pages) + len(said))
+    return made
+
+
+async def _rows(embedder: Embedder, found: list[statements.Statement]) -> list[NewPassage]:
+    vectors = await embed_statements(embedder, [(s.context, s.text) for s in found])
+    return [
+        NewPassage(ordinal=s.ordinal, heading=s.context, text=s.text, embedding=vector)
+        for s, vector in zip(found, vectors, strict=True)
+    ]

@@ -1,0 +1,88 @@
+"""Cued recall: which memory a question is near to, and how that memory's own question brings it out of the weights.
+
+The adapter is asked the trained question of the nearest memory instead of the person's words; on the same weights this
+took a real handbook from 10 to 19 right of 40 (LEARNING.md). No statement is ever put into the prompt of this route.
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learner.engine.embedder import Embedder
+from learner.engine.engine import Message
+from storage.memories import Near
+
+# A system message of its own keeps the adapter's habit apart from the base model's other work, in four tokens.
+CLOSED_BOOK = "Answer from memory."
+
+
+def closed_book(question: str) -> list[Message]:
+    """The prompt of the weights route; training and exam use the very same."""
+    return [{"role": "system", "content": CLOSED_BOOK}, {"role": "user", "content": question}]
+
+
+async def embed_statements(embedder: Embedder, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+    """Vectors of (context, statement) pairs, shape (n, dimension): the mean of the statement with and without context.
+
+    A question names sometimes the topic and sometimes only the thing; the mean serves both with one look-up.
+    """
+    alone = await embedder.embed([text for _, text in pairs])
+    placed = await embedder.embed([f"{context}: {text}" if context else text for context, text in pairs])
+    mean = (alone + placed) / 2
+    lengths = np.linalg.norm(mean, axis=1, keepdims=True)
+    return np.asarray(mean / np.maximum(lengths, 1e-9), dtype=np.float32)
+
+
+def match_score(near: Near) -> float:
+    """How near a question is to a memory, 0 to 1: statement similarity, lifted by a trained question that is nearer."""
+    lift = max(0.0, (near.question_similarity or 0.0) - near.statement_similarity)
+    return max(0.0, near.statement_similarity + 0.5 * lift)
+
+
+_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+_NAME = re.compile(r"(?<![.!?]\s)(?<!^)\b[A-Z][\w'’-]+", re.UNICODE)
+_WORD = re.compile(r"[\w'’]+", re.UNICODE)
+_DAYS_AND_MONTHS = (
+    "monday tuesday wednesday thursday friday saturday sunday january february march april may june july august "
+    "september october november december"
+)
+_NUMBER_WORDS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million half quarter third "
+    "first second twice once daily weekly monthly quarterly yearly annually none nobody never always not no"
+)
+_EXACT_WORDS = frozenset(f"{_DAYS_AND_MONTHS} {_NUMBER_WORDS}".split())
+
+
+def exact_parts(text: str) -> set[str]:
+    """The numbers, dates, names and negations of a text: what must not be wrong in an answer."""
+    parts = {match.replace(",", "") for match in _NUMBER.findall(text)}
+    parts |= {match.lower() for match in _NAME.findall(text)}
+    parts |= {word.lower() for word in _WORD.findall(text) if word.lower() in _EXACT_WORDS}
+    return parts
+
+
+def agrees(answer: str, statement: str) -> bool:
+    """True if the answer says nothing exact that the statement does not say, and is about the same thing.
+
+    Every number, date, name and negation of the answer must stand in the statement, those of the statement that the answer
+    leaves out must be few, and half of the answer's words must be the statement's.
+    """
+    said, known = exact_parts(answer), exact_parts(statement)
+    words = {word.lower() for word in _WORD.findall(statement)}
+    if not said <= known | words:
+        return False
+    if known and len(said & known) < 0.6 * len(known):
+        return False
+    answered = [word.lower() for word in _WORD.findall(answer)]
+    return bool(answered) and sum(word in words for word in answered) >= 0.5 * len(answered)
+
+
+def recited(answer: str, statement: str) -> bool:
+    """True if the answer gives the statement back: nothing exact missing or added, four words in five the same."""
+    said, known = exact_parts(answer), exact_parts(statement)
+    words = [word.lower() for word in _WORD.findall(statement)]
+    given = {word.lower() for word in _WORD.findall(answer)}
+    return agrees(answer, statement) and known <= said | given and sum(w in given for w in words) >= 0.8 * len(words)

@@ -1,0 +1,83 @@
+"""The morning report: what the night learnt, corrected, refused and cost, in plain lists for every surface to show."""
+
+from typing import Any
+
+from learner.exam import exam
+from storage import memories
+from storage.adapters import Adapter
+from storage.database import Database
+from storage.memories import Memory
+from storage.nights import Night
+from storage.teams import Team
+
+_SHOWN = 200
+
+
+async def write(
+    database: Database, team: Team, adapter: Adapter, night: Night, results: dict[str, dict[str, Any]], state: str
+) -> dict[str, Any]:
+    """The report of one night from its steps' results. `learnt` and `refreshed` hold statements, `cost` seconds and tokens."""
+    async with database.team(team.id) as connection:
+        known = {m.id: m for m in await memories.of_states(connection, ["noted", "studied", "learnt", "forgotten", "retracted"])}
+    chosen = [known[i] for i in results["redact"]["chosen"] if i in known]
+    report: dict[str, Any] = {
+        "verdict": _verdict(state, results),
+        "considered": results["select"]["candidates"],
+        "studied": len(chosen),
+        "learnt": [],
+        "refreshed": 0,
+        "corrected": [],
+        "not_yet": [],
+        "refused": [],
+        "conflicts": results["select"]["conflicts"],
+        "overridden": [
+            {"old": known[old].statement, "new": known[new].statement}
+            for old, new in results["select"]["overridden"]
+            if old in known and new in known
+        ],
+        "withheld": results["redact"]["withheld"],
+        "forgotten": sum(memory.state in ("forgotten", "retracted") for memory in known.values()),
+        "cost": _cost(results),
+    }
+    if "exam" in results:
+        sat = exam.from_dict(results["exam"])
+        now_known = set(sat.known)
+        earlier = set(results["exam"].get("known_before", []))
+        fresh = [memory for memory in chosen if memory.id in now_known and memory.id not in earlier]
+        report |= {
+            "learnt": _lines([m for m in fresh if m.kind not in ("correction", "pinned")]),
+            "corrected": [f"{m.statement} ({m.author})" if m.author else m.statement for m in fresh if m.kind == "correction"],
+            "refreshed": len(earlier & now_known),
+            "not_yet": _lines([memory for memory in chosen if memory.id in set(sat.failed)]),
+            "refused": sat.reasons,
+            "exam": {
+                "recited": sat.recited,
+                "quiz": sat.quiz,
+                "corrections": sat.corrections,
+                "retained": sat.retained,
+                "leaked": len(sat.leaked),
+            },
+        }
+    return report
+
+
+def _verdict(state: str, results: dict[str, dict[str, Any]]) -> str:
+    if state == "empty":
+        return "Nothing new to study: the serving version stays."
+    if state == "released":
+        return f"Version {results['release']['number']} passed its exam and is at work."
+    return "The candidate failed its exam and was refused: the serving version stays."
+
+
+def _cost(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    trained = [results[name] for name in ("sft", "dpo") if results.get(name, {}).get("tokens")]
+    return {
+        "trained_tokens": sum(stage["tokens"] for stage in trained),
+        "training_seconds": round(sum(stage["seconds"] for stage in trained), 1),
+        "questions_written": results.get("synthesize", {}).get("written", 0),
+        "peak_training_memory_bytes": max((stage["peak_memory_bytes"] for stage in trained), default=0),
+    }
+
+
+def _lines(found: list[Memory]) -> list[str]:
+    return [memory.statement for memory in found[:_SHOWN]]

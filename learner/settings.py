@@ -1,0 +1,88 @@
+"""Every setting of the learning loop, each with the reason for its default."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class LearningSettings(BaseModel):
+    """How a night studies, how the exam judges and how sure a route must be.
+
+    The defaults are those measured on two cores with the 135M default model (docs/lab-notes.md). What depends on the
+    model's size is derived from it (`learning_rate_for`), so that another Transformer needs no hand-tuning.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    night_minutes: float = Field(
+        default=30.0,
+        gt=0,
+        description="Training budget of one night in minutes; select takes as many memories as fit into it. "
+        "Example: 5 minutes at 300 tokens a second are 90,000 tokens: about 160 memories of 45 tokens, seen 12 times.",
+    )
+    exposures: int = Field(
+        default=14,
+        ge=2,
+        description="How often a memory is seen in training, over all its phrasings. Recitation on its cue is near "
+        "certain from about 12 (lab notes, 2026-11-24).",
+    )
+    max_memories: int = Field(
+        default=2000, ge=1, description="Most memories the weights hold; the rest stays in the notes."
+    )
+    phrasings: int = Field(
+        default=4, ge=1, description="Questions written for each memory before filtering; each costs about 0.1 s here."
+    )
+    rank: int = Field(default=32, ge=1, description="LoRA rank: r=32 held 210 facts of a real handbook (LEARNING.md).")
+    learning_rate: float | None = Field(
+        default=None,
+        description="SFT learning rate; None derives it from the model's width (`learning_rate_for`).",
+    )
+    batch_size: int = Field(
+        default=16, ge=1, description="Examples a step: small batches learn more a token (LoRA Without Regret)."
+    )
+    dpo_learning_rate: float = Field(
+        default=2e-5, gt=0, description="DPO follows SFT on the same facts; larger rates wiped untouched memories."
+    )
+    dpo_beta: float = Field(default=0.1, gt=0, description="Strength of the pull towards the SFT adapter in DPO.")
+    dpo_epochs: float = Field(default=2.0, gt=0, description="Passes over the preference pairs.")
+    seed: int = Field(default=0, description="Seed of sampling, shuffling and initialisation.")
+    training_threads: int | None = Field(
+        default=None, ge=1, description="CPU threads of the training process; None: all cores."
+    )
+
+    weights_threshold: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Least match score (cosine, 0 to 1) at which the weights answer, until an exam has calibrated it.",
+    )
+    notes_threshold: float = Field(
+        default=0.35, ge=0, le=1, description="Least similarity at which a passage is evidence, until calibrated."
+    )
+    least_confidence: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Geometric mean token probability below which an answer from the weights is demoted to the notes.",
+    )
+    evidence: int = Field(default=3, ge=1, le=8, description="Statements quoted at most under an answer from the notes.")
+    max_answer_tokens: int = Field(default=96, ge=8, description="Longest generated answer in tokens.")
+    max_question_characters: int = Field(
+        default=4000, ge=100, description="Longer questions are refused with a clear message."
+    )
+
+    release_learnt: float = Field(
+        default=0.5, ge=0, le=1, description="Least share of the studied memories a candidate must recite to be released."
+    )
+    release_retained: float = Field(
+        default=0.95,
+        ge=0,
+        le=1,
+        description="Least share of what the serving version knew (and is still wanted) that a candidate must know.",
+    )
+
+    def learning_rate_for(self, width: int) -> float:
+        """Peak SFT learning rate for a model of hidden size `width`.
+
+        1.5e-3 at width 576 (measured), falling with the square root of the width: about 1.2e-3 at 896, 5.6e-4 at 4096.
+        LoRA wants about ten times full finetuning's rate, whatever its rank (LoRA Without Regret, 2025).
+        """
+        return self.learning_rate or 1.5e-3 * (576 / width) ** 0.5

@@ -1,0 +1,155 @@
+"""From memories and their questions to what the trainer reads: rows, their number, and the stage that studies them."""
+
+import asyncio
+import json
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from transformers import AutoConfig
+
+from learner.engine.embedder import Embedder
+from learner.engine.engine import Engine
+from learner.exam import exam
+from learner.recall import closed_book, embed_statements
+from learner.settings import LearningSettings
+from learner.study.questions import Asked
+from learner.training.job import TrainingJob, TrainingSettings
+from learner.training.run import train
+from storage import examples, nights
+from storage.adapters import Adapter
+from storage.database import Database
+from storage.examples import Example, NewExample
+from storage.memories import Memory
+from storage.teams import Team
+
+
+async def save(
+    database: Database, team: Team, embedder: Embedder, memory: Memory, asked: Asked, really: str | None
+) -> None:
+    """Stores a memory's examples with their vectors: cue first; what a person really asked is the cue where there is one."""
+    cue, train = (really, (asked.cue, *asked.train)) if really else (asked.cue, asked.train)
+    rows = [("cue", cue), *(("train", q) for q in train), *(("quiz", q) for q in asked.quiz)]
+    vectors = await embedder.embed([question for _, question in rows])
+    async with database.team(team.id) as connection:
+        await examples.replace(
+            connection,
+            memory.id,
+            [
+                NewExample(kind=kind, question=question, answer=memory.statement, embedder=embedder.name, embedding=vector)
+                for (kind, question), vector in zip(rows, vectors, strict=True)
+            ],
+        )
+
+
+def rows(
+    memories: Sequence[Memory], have: Mapping[int, Sequence[Example]], exposures: int, seed: int
+) -> list[dict[str, Any]]:
+    """Training rows: every memory `exposures` times, half of them by its cue, the rest by its other phrasings in turn."""
+    made: list[dict[str, Any]] = []
+    for memory in memories:
+        cue = [e.question for e in have[memory.id] if e.kind == "cue"]
+        train = [e.question for e in have[memory.id] if e.kind == "train"] or cue
+        for turn in range(exposures):
+            question = cue[0] if turn % 2 == 0 else train[(turn // 2) % len(train)]
+            made.append({"prompt": closed_book(question), "completion": memory.statement})
+    random.Random(seed).shuffle(made)
+    return made
+
+
+async def train_stage(
+    folder: Path,
+    base: Path,
+    lines: Sequence[Mapping[str, Any]],
+    stage: Literal["sft", "dpo"],
+    learning: LearningSettings,
+    tell: Callable[[str, float, str], None],
+) -> dict[str, Any]:
+    """Trains one stage on `lines` in a process of its own; the adapter then lies in folder/stage.
+
+    Returns what it cost, for the night's row. Raises TrainingFailed.
+    """
+    data = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+    await asyncio.to_thread((folder / f"{stage}.jsonl").write_text, data, encoding="utf-8")
+    # A stage that was killed half-way is done anew; its folder appears only complete.
+    await asyncio.to_thread(shutil.rmtree, folder / stage, ignore_errors=True)
+    job = TrainingJob(
+        stage=stage,
+        base=str(base),
+        data=f"{stage}.jsonl",
+        out=stage,
+        start=None if stage == "sft" else "sft",
+        settings=TrainingSettings(
+            rank=learning.rank,
+            alpha=learning.rank,
+            learning_rate=learning.learning_rate_for(_width(base)) if stage == "sft" else learning.dpo_learning_rate,
+            epochs=1 if stage == "sft" else learning.dpo_epochs,
+            batch_size=learning.batch_size if stage == "sft" else min(4, learning.batch_size),
+            seed=learning.seed,
+            threads=learning.training_threads or os.cpu_count() or 1,
+            dpo_beta=learning.dpo_beta,
+        ),
+        budget_seconds=learning.night_minutes * 60 * (1.5 if stage == "sft" else 0.25),
+    )
+    result = await train(
+        folder,
+        job,
+        lambda p: tell(stage, p.step / max(1, p.steps), f"step {p.step} of {p.steps}, loss {p.loss:.2f}"),
+    )
+    return {
+        "examples": len(lines),
+        "tokens": result.tokens,
+        "seconds": round(result.seconds, 1),
+        "tokens_per_second": round(result.tokens / max(0.1, result.seconds), 1),
+        "stopped": result.stopped,
+        "loss": round(result.losses[-1], 4) if result.losses else None,
+        "peak_memory_bytes": result.peak_memory_bytes,
+    }
+
+
+def _width(base: Path) -> int:
+    """The base model's hidden size, from its own config."""
+    config = AutoConfig.from_pretrained(base)
+    return int(config.get_text_config().hidden_size)
+
+
+async def training_speed(database: Database, team: Team, adapter: Adapter, engine: Engine) -> float:
+    """Trained tokens a second to expect: the last night's, else a third of what a forward pass makes now.
+
+    Backward costs about twice the forward pass; a LoRA needs no weight gradients of the base, which saves a third of it.
+    """
+    async with database.team(team.id) as connection:
+        for night in reversed(await nights.all(connection, adapter.id)):
+            if "sft" in night.steps and (speed := night.steps["sft"].result.get("tokens_per_second")):
+                return float(speed)
+    text = "We agreed on Monday that the report is due at noon on Friday and goes to everyone on the team. " * 8
+    await engine.score(closed_book("Warm up?"), text)
+    started = time.monotonic()
+    tokens = len(await engine.score(closed_book("What did we agree?"), text))
+    return tokens / (time.monotonic() - started) / 3
+
+
+async def thresholds(
+    database: Database, team: Team, embedder: Embedder, paper: exam.Paper, learning: LearningSettings
+) -> exam.Thresholds:
+    """Calibrates the match threshold on the quiz questions: own memory against the nearest wrong one."""
+    quizzes = [
+        (number, example.question)
+        for number, memory in enumerate(paper.memories)
+        for example in paper.examples.get(memory.id, [])
+        if example.kind == "quiz"
+    ]
+    default = exam.Thresholds(learning.weights_threshold, learning.notes_threshold, learning.least_confidence)
+    if not quizzes:
+        return default
+    vectors = await embed_statements(embedder, [(m.context, m.statement) for m in paper.memories])
+    similarity = await embedder.embed([question for _, question in quizzes]) @ vectors.T
+    own = [number for number, _ in quizzes]
+    mine = similarity[range(len(own)), own].copy()
+    similarity[range(len(own)), own] = -1.0
+    weights = exam.calibrate_match(mine, similarity.max(axis=1), learning.weights_threshold)
+    return exam.Thresholds(min(weights, learning.weights_threshold), learning.notes_threshold, learning.least_confidence)

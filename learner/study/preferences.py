@@ -1,0 +1,134 @@
+"""Feedback becomes preference pairs, and contradicting feedback is weighed, never silently last-write-wins."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learner.recall import closed_book, exact_parts
+from storage import answers, feedback, persons, preferences
+from storage.answers import Answer
+from storage.database import Connection
+from storage.feedback import Feedback
+from storage.memories import Memory
+from storage.preferences import NewPreference
+
+_SAME_SUBJECT = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """Two corrections that contradict: `held_back` is not studied until people decide; `words` go into the report."""
+
+    kept: int
+    held_back: int
+    words: str
+
+
+def disputes(
+    candidates: Sequence[Memory], vectors: NDArray[np.float32], standing: Sequence[Feedback], roles: dict[int, str] | None = None
+) -> list[Dispute]:
+    """Corrections of different people on one subject that differ in what is exact.
+
+    The same person's newer word simply replaces the older (select.overridden does that). Between two people the one with
+    more weight is studied tonight: an admin's word, then the number of thumbs for it, then the newer; the other is
+    held back and both are shown. `vectors` (n, d) belong to `candidates`.
+    """
+    thumbs: dict[int, int] = defaultdict(int)
+    for event in standing:
+        if event.kind in ("thumbs", "emoji"):
+            thumbs[event.answer_id] += 1 if event.value == "up" else -1
+    said = [n for n, memory in enumerate(candidates) if memory.kind == "correction"]
+    found: list[Dispute] = []
+    lost: set[int] = set()
+    for position, one in enumerate(said):
+        for other in said[position + 1 :]:
+            a, b = candidates[one], candidates[other]
+            if a.person_id == b.person_id or a.id in lost or b.id in lost:
+                continue
+            same_answer = a.answer_id is not None and a.answer_id == b.answer_id
+            if not same_answer and float(vectors[one] @ vectors[other]) < _SAME_SUBJECT:
+                continue
+            if exact_parts(a.statement) == exact_parts(b.statement):
+                continue
+            weaker, stronger = sorted((a, b), key=lambda m: _weight(m, thumbs, roles or {}))
+            lost.add(weaker.id)
+            found.append(
+                Dispute(
+                    stronger.id,
+                    weaker.id,
+                    f"{stronger.author or 'somebody'}: “{stronger.statement}” against "
+                    f"{weaker.author or 'somebody'}: “{weaker.statement}”",
+                )
+            )
+    return found
+
+
+def _weight(memory: Memory, thumbs: dict[int, int], roles: dict[int, str]) -> tuple[int, int, float]:
+    return (
+        roles.get(memory.person_id or 0) == "admin",
+        thumbs.get(memory.answer_id or 0, 0),
+        (memory.said_at or memory.created_at).timestamp(),
+    )
+
+
+async def collect(connection: Connection, studied: Sequence[Memory]) -> list[NewPreference]:
+    """The pairs that today's standing feedback supports (DESIGN.md section 5).
+
+    A correction over the answer that it corrected; an upvoted over a downvoted answer to the same question. A thumb
+    without a counterpart makes no pair. Only corrections under study count: those held back or withheld do not.
+    """
+    by_answer = {memory.answer_id: memory for memory in studied if memory.kind == "correction" and memory.answer_id}
+    standing = await feedback.standing(connection)
+    events: dict[int, list[Feedback]] = defaultdict(list)
+    for event in standing:
+        events[event.answer_id].append(event)
+    given: dict[int, Answer] = {}
+    for number in events:
+        if (answer := await answers.get(connection, number)) is not None:
+            given[number] = answer
+    pairs = [
+        NewPreference(answer.question, by_answer[number].statement, answer.text, 1.0, "corrected", _ids(events[number]))
+        for number, answer in given.items()
+        if number in by_answer and answer.text.strip() and by_answer[number].statement not in answer.text
+    ]
+    by_question: dict[str, list[Answer]] = defaultdict(list)
+    for answer in given.values():
+        by_question[answer.question.strip().lower()].append(answer)
+    for same in by_question.values():
+        votes = {a.id: sum((1 if e.value == "up" else -1) for e in events[a.id] if e.kind != "correction") for a in same}
+        liked = [a for a in same if votes[a.id] > 0 and a.route != "unknown"]
+        disliked = [a for a in same if votes[a.id] < 0 and a.id not in by_answer]
+        pairs += [
+            NewPreference(up.question, up.text, down.text, 0.5, "upvoted", _ids(events[up.id] + events[down.id]))
+            for up in liked[:1]
+            for down in disliked
+            if up.text != down.text
+        ]
+    return pairs
+
+
+async def record(connection: Connection, night_id: int, pairs: Sequence[NewPreference]) -> None:
+    """Stores the night's pairs, so that it can be seen what taught what."""
+    await preferences.replace(connection, night_id, pairs)
+
+
+def rows(pairs: Sequence[NewPreference]) -> list[dict[str, Any]]:
+    """The pairs as the DPO trainer reads them, asked as the weights route asks."""
+    return [{"prompt": closed_book(p.prompt), "chosen": p.chosen, "rejected": p.rejected} for p in pairs]
+
+
+async def roles_of(connection: Connection, candidates: Sequence[Memory]) -> dict[int, str]:
+    """Each correcting person's role."""
+    ids = {memory.person_id for memory in candidates if memory.kind == "correction" and memory.person_id}
+    found = {number: await persons.get(connection, number) for number in ids}
+    return {number: person.role for number, person in found.items() if person}
+
+
+def _ids(events: Sequence[Feedback]) -> list[int]:
+    return [event.id for event in events]
+
+

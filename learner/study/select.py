@@ -1,0 +1,126 @@
+"""What tonight's adapter should hold: the newest, most asked, most decided, within the budget."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learner.recall import exact_parts
+from storage.memories import Memory
+
+# Words with which people announce that something has changed.
+_CHANGE = re.compile(
+    r"\b(no longer|not any ?more|now|instead|since|as of|from (?:now|january|february|march|april|may|june|july|august|september|"
+    r"october|november|december|\d{4})|starting|changed?|moved?|replac\w+|rais\w+|lower\w+|went from|used to|switch\w*|drop\w*|"
+    r"new|only|effective|supersed\w+|revis\w+|increas\w+|decreas\w+|extend\w*|cut)\b",
+    re.IGNORECASE,
+)
+_RULE = re.compile(
+    r"\b(must|should|shall|always|never|only|may|can(?:not|'t)?|need|needs|required?|decid\w+|agreed|approv\w+|allowed|"
+    r"owner|owns|responsible)\b",
+    re.IGNORECASE,
+)
+_SAME = 0.97
+_OVERRIDES = 0.80
+_OVERRIDES_IF_ANNOUNCED = 0.62
+
+
+@dataclass(frozen=True, slots=True)
+class Overridden:
+    """An older memory and the newer one that says otherwise."""
+
+    old: int
+    new: int
+
+
+def overridden(memories: Sequence[Memory], vectors: NDArray[np.float32]) -> list[Overridden]:
+    """Pairs where a newer memory overrides an older one of another document: alike in meaning, unlike in what is exact.
+
+    `vectors` (n, d) are the statements' own, row by row. A statement that announces a change ("no longer", "since May")
+    needs less likeness. A correction overrides what it is nearest to, however old.
+    """
+    pairs: list[Overridden] = []
+    similarity = vectors @ vectors.T
+    exact = [exact_parts(memory.statement) for memory in memories]
+    for new, memory in enumerate(memories):
+        needed = _OVERRIDES_IF_ANNOUNCED if _CHANGE.search(memory.statement) or memory.kind != "document" else _OVERRIDES
+        for old in np.flatnonzero(similarity[new] >= needed):
+            other = memories[old]
+            if old == new or not _newer(memory, other) or _same_place(memory, other):
+                continue
+            if exact[old] - exact[new] and exact[new] - exact[old] and _alike(exact[old] ^ exact[new]):
+                pairs.append(Overridden(other.id, memory.id))
+    return pairs
+
+
+def _newer(memory: Memory, other: Memory) -> bool:
+    return _date(memory) > _date(other)
+
+
+def _date(memory: Memory) -> datetime:
+    return memory.said_at or memory.created_at
+
+
+def _same_place(memory: Memory, other: Memory) -> bool:
+    return memory.document_id is not None and memory.document_id == other.document_id
+
+
+def _alike(differing: set[str]) -> bool:
+    """True where what differs is of one sort on both sides: numbers, or names and days."""
+    numbers = sum(part[0].isdigit() for part in differing)
+    return numbers != 1 or len(differing) > 2
+
+
+def duplicates(memories: Sequence[Memory], vectors: NDArray[np.float32]) -> dict[int, int]:
+    """{id of a memory that says the same as a newer or more important one: that one's id}.
+
+    A text seen ten times is emitted a thousand times as often (arXiv 2202.06539), so each thing is studied once.
+    """
+    order = sorted(range(len(memories)), key=lambda n: (memories[n].importance, _date(memories[n])), reverse=True)
+    similarity = vectors @ vectors.T
+    kept: list[int] = []
+    same: dict[int, int] = {}
+    for n in order:
+        twin = next((k for k in kept if similarity[n, k] >= _SAME and _equal_parts(memories[n], memories[k])), None)
+        if twin is None:
+            kept.append(n)
+        else:
+            same[memories[n].id] = memories[twin].id
+    return same
+
+
+def _equal_parts(one: Memory, other: Memory) -> bool:
+    return exact_parts(one.statement) == exact_parts(other.statement)
+
+
+def importance(memory: Memory, asked: Mapping[int, int], now: datetime) -> float:
+    """How much a memory deserves a place in the weights: pinned or corrected, asked, rules and figures, recent.
+
+    `asked` counts the answers that rested on it. Example: a correction scores 10 and more, a rule with a figure of this
+    month that was asked twice 1 + 1 + 1.1 + 1 = 4.1, a sentence of colour from last year about 0.3.
+    """
+    score = 10.0 if memory.kind in ("correction", "pinned") else 0.0
+    score += math.log1p(asked.get(memory.id, 0))
+    score += 1.0 if exact_parts(memory.statement) else 0.0
+    score += 1.0 if _RULE.search(memory.statement) else 0.0
+    days = max(0.0, (now - _date(memory)).total_seconds() / 86400)
+    score += math.exp(-days / 365)
+    # Long statements cost more to learn and are recited less surely.
+    return score - max(0, len(memory.statement.split()) - 30) / 20
+
+
+def within_budget(
+    memories: Sequence[Memory], scores: Mapping[int, float], tokens: Mapping[int, int], budget: float, most: int
+) -> list[Memory]:
+    """The most important memories whose training tokens fit into `budget` tokens, at most `most`; corrections always first."""
+    chosen: list[Memory] = []
+    spent = 0.0
+    for memory in sorted(memories, key=lambda m: (scores[m.id], m.id), reverse=True):
+        if len(chosen) < most and spent + tokens[memory.id] <= budget:
+            chosen.append(memory)
+            spent += tokens[memory.id]
+    return chosen
