@@ -71,15 +71,13 @@ _FORM_PATTERNS = [(kind, re.compile(pattern, re.S)) for kind, pattern in _FORMS]
 
 _WORD = (
     r"pass[ -]?(?:word|wort|phrase|code|wd|key)s?|pass(?=\s*[:=])|pwd?(?=\s*[:=])|p/w|pw|kennwort|wachtwoord|"
-    r"lösenord|adgangskode|mot de passe|"
-    r"contraseña|senha|hasło|пароль|密码|パスワード|(?:wi-?fi|wlan|network|pre-?shared|shared|psk)[ -]key|psk"
-    r"|wi-?fi\b[^\n.]{0,40}\bkey(?=\s*[:=])"
+    r"lösenord|adgangskode|mot de passe|contraseña|senha|hasło|пароль|密码|パスワード"
+    r"|(?:wi-?fi|wlan|network|pre-?shared|shared|psk)[ -]key|psk|wi-?fi\b[^\n.]{0,40}\bkey(?=\s*[:=])"
     r"|(?:card|sim|bank|voicemail|security)[ -](?:pin|code)|cv[vc]2?|credentials?|log-?in(?=\s*[:=])"
 )
 _KEY_WORD = (
-    r"(?:(?:api|access|secret|client|signing|encryption|private|auth|license|licence|product|subscription|"
-    r"master|recovery)"
-    r"[ _-]?){1,3}(?:key|secret|token|code)s?(?:[ _-]?id)?|secrets?|tokens?|webhook"
+    r"(?:(?:api|access|secret|client|signing|encryption|private|auth|license|licence|product|"
+    r"subscription|master|recovery)[ _-]?){1,3}(?:key|secret|token|code)s?(?:[ _-]?id)?|secrets?|tokens?|webhook"
 )
 # `Password manager:`, `password reset is`: about passwords, not one.
 _ABOUT = (

@@ -18,7 +18,8 @@ def written(folder: Path, name: str, content: str | bytes) -> Path:
 
 
 def test_markdown_keeps_its_headings_and_gives_up_its_front_matter(tmp_path: Path) -> None:
-    text = "---\ntitle: Travel\nauthor: Ada\ndate: 2025-03-01\nupdated: 2025-04-02\n---\n# Going places\n\n## Trains\nFirst class.\n"
+    matter = "---\ntitle: Travel\nauthor: Ada\ndate: 2025-03-01\nupdated: 2025-04-02\n---\n"
+    text = matter + "# Going places\n\n## Trains\nFirst class.\n"
     read_ = read(written(tmp_path, "a.md", text))
     assert read_.text == "# Going places\n\n## Trains\nFirst class."
     assert (read_.title, read_.author, read_.written_at) == ("Travel", "Ada", dt.datetime(2025, 4, 2, tzinfo=UTC))
@@ -61,7 +62,8 @@ def test_html_is_read_in_its_own_charset_with_headings(tmp_path: Path) -> None:
     page = (
         '<html><head><meta charset="iso-8859-1"><title>Site - Hours</title><meta name="author" content="Béa">'
         '<meta property="article:modified_time" content="2025-01-02T03:04:05+02:00"><script>var x = 1;</script></head>'
-        "<body><h1>Opening hours</h1><p>Le café: 9 to 5.</p><table><tr><th>Day</th></tr><tr><td>Mon</td></tr></table></body></html>"
+        "<body><h1>Opening hours</h1><p>Le café: 9 to 5.</p><table><tr><th>Day</th></tr><tr><td>Mon</td></tr></table>"
+        "</body></html>"
     )
     read_ = read(written(tmp_path, "a.html", page.encode("iso-8859-1")))
     assert read_.text.startswith("# Opening hours\n\nLe café: 9 to 5.")
@@ -86,7 +88,9 @@ def test_word_with_title_headings_author_and_date(tmp_path: Path) -> None:
 
 def test_slides(tmp_path: Path) -> None:
     modified = dt.datetime(2025, 2, 3, 4, 5, 6)
-    path = writers.slides(tmp_path / "a.pptx", [("Plan", "Ship in May"), ("Risks", "None")], author="Ada", modified=modified)
+    path = writers.slides(
+        tmp_path / "a.pptx", [("Plan", "Ship in May"), ("Risks", "None")], author="Ada", modified=modified
+    )
     read_ = read(path)
     assert read_.text == "# Plan\nShip in May\n\n# Risks\nNone"
     assert (read_.title, read_.author, read_.written_at) == ("Plan", "Ada", modified.replace(tzinfo=UTC))
@@ -113,7 +117,9 @@ def test_csv_with_semicolons(tmp_path: Path) -> None:
 
 
 def test_pdf(tmp_path: Path) -> None:
-    path = writers.pdf(tmp_path / "a.pdf", ["Parking is free", "after six."], author="Ada", modified="D:20250607080910Z")
+    path = writers.pdf(
+        tmp_path / "a.pdf", ["Parking is free", "after six."], author="Ada", modified="D:20250607080910Z"
+    )
     read_ = read(path)
     assert read_.text.split() == ["Parking", "is", "free", "after", "six."]
     assert (read_.title, read_.author, read_.written_at) == (None, "Ada", dt.datetime(2025, 6, 7, tzinfo=UTC))
@@ -169,7 +175,13 @@ def test_what_cannot_be_read_says_why(tmp_path: Path, name: str, content: bytes,
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("a.txt", b""), ("a.md", b" \n\t\r\n"), ("a.txt", b"\xef\xbb\xbf"), ("a.md", b"---\ntitle: x\n---\n"), ("a.html", b"<p></p>")],
+    [
+        ("a.txt", b""),
+        ("a.md", b" \n\t\r\n"),
+        ("a.txt", b"\xef\xbb\xbf"),
+        ("a.md", b"---\ntitle: x\n---\n"),
+        ("a.html", b"<p></p>"),
+    ],
 )
 def test_empty_files(tmp_path: Path, name: str, content: bytes) -> None:
     with pytest.raises(Empty, match="is empty"):

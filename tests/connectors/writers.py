@@ -23,7 +23,8 @@ def docx(path: Path, paragraphs: list[tuple[str, str]], *, author: str = "", mod
         for style, text in paragraphs
     )
     named = "".join(
-        f'<w:style w:type="paragraph" w:styleId="{key}"><w:name w:val="{style}"/></w:style>' for style, key in styles.items()
+        f'<w:style w:type="paragraph" w:styleId="{key}"><w:name w:val="{style}"/></w:style>'
+        for style, key in styles.items()
     )
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(
@@ -94,14 +95,17 @@ def pdf(path: Path, lines: list[str], *, author: str = "", modified: str = "", p
         trailer = f" /Encrypt 7 0 R /ID [<{mark.hex()}> <{mark.hex()}>]"
 
     def locked(number: int, content: bytes) -> bytes:
-        return rc4(hashlib.md5(key + struct.pack("<i", number)[:3] + b"\0\0").digest()[:10], content) if key else content
+        return (
+            rc4(hashlib.md5(key + struct.pack("<i", number)[:3] + b"\0\0").digest()[:10], content) if key else content
+        )
 
     stream = locked(5, text.encode("latin-1"))
     info = f"<< /Author <{locked(6, author.encode()).hex()}> /ModDate <{locked(6, modified.encode()).hex()}> >>"
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 5 0 R /Resources << /Font << /F1 4 0 R >> >> >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 5 0 R "
+        b"/Resources << /Font << /F1 4 0 R >> >> >>",
         b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
         b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream),
         info.encode(),
@@ -113,7 +117,9 @@ def pdf(path: Path, lines: list[str], *, author: str = "", modified: str = "", p
         out += b"%d 0 obj\n%s\nendobj\n" % (number, content)
     table = "".join(f"{place:010} 00000 n \n" for place in places)
     count = len(objects) + 1
-    end = f"xref\n0 {count}\n0000000000 65535 f \n{table}trailer\n<< /Size {count} /Root 1 0 R /Info 6 0 R{trailer} >>\n"
+    end = (
+        f"xref\n0 {count}\n0000000000 65535 f \n{table}trailer\n<< /Size {count} /Root 1 0 R /Info 6 0 R{trailer} >>\n"
+    )
     path.write_bytes(out + end.encode() + f"startxref\n{len(out)}\n%%EOF\n".encode())
     return path
 
