@@ -119,10 +119,7 @@ class AdapterFiles:
                 _sync(copy.fileno())
             with _opened(staging) as folder:
                 _sync(folder)
-            if target.exists():
-                # Without a manifest it is nothing: what a crashed copy by other means left.
-                shutil.rmtree(target)
-            staging.rename(target)
+            _move(staging, target, manifest)
             with _opened(target.parent) as folder:
                 _sync(folder)
         except BaseException:
@@ -138,7 +135,8 @@ class AdapterFiles:
             self._fs.pipe_file(f"{target}/{MANIFEST}", manifest)
         except BaseException:
             with suppress(Exception):
-                self._fs.rm(target, recursive=True)
+                if not self._fs.exists(f"{target}/{MANIFEST}"):
+                    self._fs.rm(target, recursive=True)
             raise
 
     def _fetch(self, uri: str, cache: Path, sha256: str | None) -> Path:
@@ -256,6 +254,21 @@ def _sweep(folder: Path) -> None:
         with suppress(OSError):
             if time.time() - old.stat().st_mtime > _ABANDONED_SECONDS:
                 shutil.rmtree(old, ignore_errors=True)
+
+
+def _move(staging: Path, target: Path, manifest: bytes) -> None:
+    """Renames a finished folder to its place. Where another process put the very same there meanwhile, that one stays."""
+    try:
+        staging.rename(target)
+    except OSError:
+        if (target / MANIFEST).exists():
+            if (target / MANIFEST).read_bytes() == manifest:
+                shutil.rmtree(staging)
+                return
+            raise
+        # A folder without a manifest is no version but what was left of something else: out of the way with it.
+        target.rename(target.with_name(f"{_STAGING}{uuid.uuid4().hex}"))
+        staging.rename(target)
 
 
 def _sync(descriptor: int) -> None:

@@ -31,8 +31,9 @@ class Adapter:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One immutable version: where its files are, what was trained into it. `sha256` is of its manifest. `why` it was
-    refused.
+    """One immutable version: where its files are and what was trained into it.
+
+    `sha256` is its manifest's, `why` says why it was refused.
     """
 
     id: int
@@ -74,9 +75,7 @@ async def register(
     night_id: int | None,
     memory_ids: Sequence[int],
 ) -> Version:
-    """Registers stored files as a candidate; the same files of the same night once, so that a resumed night may call it
-    again.
-    """
+    """Registers stored files as a candidate; the same files of one night once only, so it may be called again."""
     values = {
         "adapter_id": adapter_id,
         "base_model": base_model,

@@ -95,9 +95,7 @@ class Database:
         return self._transaction(team_id)
 
     def system(self) -> AbstractAsyncContextManager[Connection]:
-        """One transaction as the owner: teams, schedules, migrations; never team data. Raises DatabaseAway,
-        DatabaseFull.
-        """
+        """One transaction as the owner: teams, migrations, schedules; never team data. Raises as team() does."""
         return self._transaction(None)
 
     @asynccontextmanager

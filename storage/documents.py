@@ -73,9 +73,7 @@ async def save(connection: Connection, new: NewDocument) -> Document | None:
 
 
 async def retract(connection: Connection, source_id: int, key: str) -> int:
-    """Retracts the document of that key with its passages and memories, at once. Returns how many documents (0 or
-    1).
-    """
+    """Retracts a document with its passages and memories, at once. Returns how many documents (0 or 1)."""
     await hold(connection, "document", source_id, key)
     rows = await (await connection.execute(_SQL["retract"], {"source_id": source_id, "key": key})).fetchall()
     for row in rows:

@@ -77,9 +77,7 @@ def _forget_dead(server: PostgresServer) -> None:
 
 
 def _drop_stale_pid_file(folder: Path) -> None:
-    """After a crash of the machine the pid in postmaster.pid may be another program's, which the library would take for
-    ours.
-    """
+    """Removes a pid file whose pid is another program's after a crash: the library would take that for ours."""
     pid_file = folder / "postmaster.pid"
     try:
         pid = int(pid_file.read_text().split("\n", 1)[0])

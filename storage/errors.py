@@ -60,9 +60,7 @@ class NightLost(StorageError):
 
 
 class VersionUnusable(StorageError):
-    """This version was refused or erased, or is not there, and cannot go to work. Choose one of `nightschool
-    adapters`.
-    """
+    """This version was refused, erased or is not there: it cannot go to work. Choose one of `nightschool adapters`."""
 
 
 class AdapterNotStored(StorageError):

@@ -36,9 +36,7 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class NewFeedback:
-    """Feedback to keep. `at` is the surface's own time of the event: with it, adding again after a retraction
-    counts.
-    """
+    """Feedback to keep. With `at`, the surface's own time of the event, adding again after a retraction counts."""
 
     answer_id: int
     person_id: int | None

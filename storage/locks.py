@@ -7,7 +7,5 @@ _SQL = queries("locks")
 
 
 async def hold(connection: Connection, *what: object) -> None:
-    """Waits until no other transaction of this team holds the lock of that name, then holds it to the transaction's
-    end.
-    """
+    """Holds this team's lock of that name until the transaction ends, waiting for whoever holds it."""
     await connection.execute(_SQL["hold"], {"what": "\x1f".join(map(str, what))})

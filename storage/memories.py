@@ -172,9 +172,7 @@ async def unembedded(connection: Connection, embedder: str) -> list[Memory]:
 
 
 async def set_state(connection: Connection, ids: Sequence[int], state: State) -> None:
-    """Moves memories to a state. One that was retracted meanwhile, or forgotten by request, stays so: a night cannot
-    undo it.
-    """
+    """Moves memories to a state; one retracted meanwhile, or forgotten by request, stays so: a night cannot undo it."""
     if state == "retracted":
         await _retract(connection, ids, "retracted")
     else:

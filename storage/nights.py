@@ -126,9 +126,7 @@ def _night(row: dict[str, Any]) -> Night:
 
 @cache
 def _owner(pid: int) -> str:
-    """This process among all that share the database: where it runs, its pid, and a mark of its own (pids come
-    again).
-    """
+    """This process among all that share the database: its place, its pid, and a mark of its own (pids come again)."""
     return f"{_place()}/{pid}/{uuid.uuid4().hex}"
 
 

@@ -17,9 +17,7 @@ _FLATTEN = 60
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A piece of a document, a message or a memory (exactly one of the three); title, uri and audience are its
-    parent's.
-    """
+    """A piece of a document, a message or a memory (exactly one of them); title, uri and audience are its parent's."""
 
     id: int
     document_id: int | None

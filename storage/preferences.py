@@ -15,9 +15,7 @@ Prompt: TypeAlias = str | list[dict[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """To `prompt` (a question or chat messages) `chosen` is better than `rejected`, for the reason and by `weight` in
-    (0, 1].
-    """
+    """To `prompt` (a question or chat messages) `chosen` is better than `rejected`; `weight` is in (0, 1]."""
 
     id: int
     night_id: int

@@ -10,9 +10,7 @@ _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
 @cache
 def queries(noun: str) -> dict[str, LiteralString]:
-    """The queries of one noun (sql/<noun>.sql) by name. Raises ValueError if a block lacks its purpose or comes
-    twice.
-    """
+    """The queries of sql/<noun>.sql by name. Raises ValueError where a block lacks its purpose or comes twice."""
     text = (resources.files("storage") / "sql" / f"{noun}.sql").read_text(encoding="utf-8")
     _, *parts = _NAME.split(text)
     found: dict[str, LiteralString] = {}

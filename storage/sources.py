@@ -14,9 +14,7 @@ _SQL = queries("sources")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A connected place. `cursor` is the connector's own note of how far it has read; `state` is new, ok or failed,
-    say.
-    """
+    """A connected place. `cursor` is the connector's note of how far it has read; `state` its word for how it goes."""
 
     id: int
     kind: str
