@@ -10,7 +10,7 @@ import asyncio
 import math
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,10 +21,10 @@ from learner.engine.engine import Engine, Generation, Message
 from learner.exam.exam import Thresholds
 from learner.recall import agrees, closed_book, match_score
 from learner.settings import LearningSettings
-from storage import adapters, answers, audiences, exams, memories, passages
+from storage import adapters, answers, audiences, examples, exams, memories, passages
 from storage.adapter_files import AdapterFiles
 from storage.adapters import Version
-from storage.answers import Answer, Citation, NewAnswer
+from storage.answers import Answer, Citation, NewAnswer, Route
 from storage.database import Database
 from storage.errors import NightschoolError
 from storage.memories import Near
@@ -68,7 +68,7 @@ class Draft:
     """An answer before it is stored."""
 
     text: str
-    route: str
+    route: Route
     quoted: bool = False
     memory_id: int | None = None
     version_id: int | None = None
@@ -76,6 +76,8 @@ class Draft:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     confidence: float | None = None
+    audience_id: int | None = None
+    """Who may know it, where that is fewer than the whole team."""
 
 
 class Colleague:
@@ -158,12 +160,11 @@ class Colleague:
         started = time.monotonic()
         draft = await self.draft(question, asked, on_text)
         async with self._database.team(self._team.id) as connection:
-            place = asked.place_audience_id or (await audiences.whole_team(connection)).id
             return await answers.save(
                 connection,
                 NewAnswer(
                     person_id=asked.person_id,
-                    audience_id=place,
+                    audience_id=asked.place_audience_id or draft.audience_id,
                     surface=asked.surface,
                     thread=asked.thread,
                     event_id=asked.event_id,
@@ -184,6 +185,7 @@ class Colleague:
     async def draft(self, question: str, asked: Asked, on_text: Callable[[str], None] | None = None) -> Draft:
         """The answer without storing it: routes, generates and grounds."""
         async with self._database.team(self._team.id) as connection:
+            everyone = (await audiences.whole_team(connection)).id
             allowed = await audiences.visible(connection, asked.person_id, asked.place_audience_id)
             earlier = await answers.thread(connection, asked.surface, asked.thread, 3) if asked.thread else []
         search = _with_thread(question, earlier)
@@ -193,27 +195,31 @@ class Colleague:
                 connection, vector, allowed, self._embedder.name, _NEAREST, ["noted", "studied", "learnt"]
             )
             hits = await passages.search(connection, vector, search, allowed, self._embedder.name, _NEAREST)
+            cues = await examples.of_memories(connection, [n.memory.id for n in near])
+        cue_of = {example.memory_id: example.question for example in cues if example.kind == "cue"}
         draft = (
-            await self._from_weights(near, on_text)
-            or self._from_correction(near)
-            or await self._from_notes(question, hits, near)
+            await self._from_weights(near, cue_of, on_text)
+            or self._from_correction(near, everyone)
+            or await self._from_notes(question, hits, near, everyone)
         )
         if on_text and not (draft.route == "weights" and not draft.quoted):
             on_text(draft.text)
         return draft
 
-    async def _from_weights(self, near: Sequence[Near], on_text: Callable[[str], None] | None) -> Draft | None:
+    async def _from_weights(
+        self, near: Sequence[Near], cue_of: Mapping[int, str], on_text: Callable[[str], None] | None
+    ) -> Draft | None:
         """Route 1: the nearest memory is learnt; its own question brings it out of the adapter."""
         version = self._serving
         best = max(near, key=match_score, default=None)
         if version is None or best is None or match_score(best) < self._thresholds.weights:
             return None
         memory = best.memory
-        if memory.state != "learnt" or memory.id not in version.memory_ids or best.cue is None:
+        if memory.state != "learnt" or memory.id not in version.memory_ids or memory.id not in cue_of:
             return None
         # The answer is short and is checked before it is shown, so it is streamed only once it stands.
         reply = await self._engine.generate(
-            closed_book(best.cue), adapter=self._name(version), max_tokens=self._learning.max_answer_tokens
+            closed_book(cue_of[memory.id]), adapter=self._name(version), max_tokens=self._learning.max_answer_tokens
         )
         confidence = sure(reply)
         if confidence < self._thresholds.confidence and not agrees(reply.text, memory.statement):
@@ -234,7 +240,7 @@ class Colleague:
             on_text(draft.text)
         return draft
 
-    def _from_correction(self, near: Sequence[Near]) -> Draft | None:
+    def _from_correction(self, near: Sequence[Near], everyone: int) -> Draft | None:
         """What a person said today overrides pages and weights, and is quoted until the night has learnt it."""
         best = max(near, key=match_score, default=None)
         if (
@@ -249,17 +255,13 @@ class Colleague:
             route="notes",
             quoted=True,
             memory_id=memory.id,
-            sources=(
-                Citation(
-                    f"corrected by {memory.author}" if memory.author else "a correction", memory.uri, memory.statement
-                ),
-            ),
+            sources=(Citation(f"told by {memory.author}" if memory.author else "told", memory.uri, memory.statement),),
+            audience_id=None if memory.audience_id == everyone else memory.audience_id,
         )
 
-    async def _from_notes(self, question: str, hits: Sequence[Hit], near: Sequence[Near]) -> Draft:
+    async def _from_notes(self, question: str, hits: Sequence[Hit], near: Sequence[Near], everyone: int) -> Draft:
         """Routes 2 and 3: the evidence is quoted, or read by the model where the exam showed that it reads better."""
-        outdated = {n.memory.statement for n in near if n.memory.superseded_by is not None or n.memory.conflict}
-        evidence = [h for h in hits if h.similarity >= self._thresholds.notes and h.passage.text not in outdated]
+        evidence = [h for h in hits if h.similarity >= self._thresholds.notes]
         evidence = evidence[: self._learning.evidence]
         if not evidence:
             return Draft(text=UNKNOWN, route="unknown")

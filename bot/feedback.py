@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from learner.engine.embedder import Embedder
 from learner.recall import embed_statements, match_score
+from learner.study import select
 from learner.study.statements import plain
 from storage import answers, audiences, feedback, memories, persons
 from storage.answers import Answer
@@ -20,8 +21,8 @@ EMOJI = {
     "-1": "down", "thumbsdown": "down", "x": "down", "thinking_face": "down", "confused": "down",
 }  # fmt: skip
 _LEAD_IN = re.compile(
-    r"^\s*(?:(?:no|nope|nah|wrong|not quite|sorry|well|hm+|actually|correction|careful|not any ?more|that'?s (?:wrong|outdated|old|not right|"
-    r"no longer (?:true|right))|that is (?:wrong|outdated|old|not right)|this is (?:wrong|outdated)|outdated|fyi)\s*[,.:;!–—-]*\s+)+",
+    r"^\s*(?:(?:no|nope|nah|yep|yes|wrong|not quite|sorry|well|hm+|actually|correction|careful|not any ?more|outdated|fyi|"
+    r"(?:that'?s|that is|this is) (?:wrong|outdated|old|not right|no longer (?:true|right)))\s*[,.:;!–—-]*\s+)+",
     re.IGNORECASE,
 )
 _CORRECTING = re.compile(
@@ -95,7 +96,9 @@ class Feedbacks:
 
     async def remember(self, text: str, person_id: int | None, surface: str, event_id: str) -> Memory:
         """Something worth knowing, said to the bot outright. Raises EmptyCorrection."""
-        return await self._learn(self._checked(text), person_id, surface, event_id, None)
+        memory = await self._learn(self._checked(text), person_id, surface, event_id, None)
+        assert memory is not None  # only a correction can have been taken back before
+        return memory
 
     async def forget(self, text_or_id: str | int, person_id: int | None) -> list[Memory]:
         """Forgets a memory by number, or those nearest to the words: not spoken from now on, unlearned tonight.
@@ -127,47 +130,46 @@ class Feedbacks:
 
     async def _learn(
         self, statement: str, person_id: int | None, surface: str, event_id: str, answer: Answer | None
-    ) -> Memory:
+    ) -> Memory | None:
         context = answer.question if answer else ""
         vector = (await embed_statements(self._embedder, [(context, statement)]))[0]
         async with self._database.team(self._team.id) as connection:
             author = await persons.get(connection, person_id) if person_id else None
             everyone = await audiences.whole_team(connection)
-            private = answer is not None and answer.audience_id != everyone.id
+            # Taught in a narrower place, or about something of a narrower audience, it stays there.
+            audience = (answer.audience_id if answer else None) or everyone.id
+            given = None
             if answer is not None:
-                recorded = await feedback.record(
-                    connection,
-                    NewFeedback(answer.id, person_id, surface, event_id, "correction", None, statement),
-                )
-                if recorded is None and (known := await memories.of_answer(connection, answer.id, statement)):
-                    return known
-            [memory] = await memories.save_all(
-                connection,
-                [
-                    NewMemory(
-                        statement=statement,
-                        context=context,
-                        kind="correction" if answer else "pinned",
-                        answer_id=answer.id if answer else None,
-                        person_id=person_id,
-                        author=author.name if author else None,
-                        audience_id=answer.audience_id if answer else everyone.id,
-                        said_at=datetime.now(UTC),
-                        importance=10.0,
-                        trainable=not private,
-                    )
-                ],
+                new = NewFeedback(answer.id, person_id, surface, event_id, "correction", "", statement)
+                given = await feedback.record(connection, new)
+                if given is None and event_id not in {
+                    e.event_id for e in await feedback.of_answer(connection, answer.id)
+                }:
+                    return None
+            noted = NewMemory(
+                statement=statement,
+                context=context,
+                kind="correction" if answer else "pinned",
+                answer_id=answer.id if answer else None,
+                feedback_id=given.id if given else None,
+                person_id=person_id,
+                author=author.name if author else "",
+                audience_id=audience,
+                said_at=datetime.now(UTC),
+                importance=10.0,
+                trainable=audience == everyone.id,
             )
+            [memory] = await memories.save_all(connection, [noted])
             await memories.embed(connection, memory.id, self._embedder.name, vector)
-            if answer is not None and answer.memory_id is not None and answer.memory_id != memory.id:
-                await self._override(connection, answer.memory_id, memory)
+            # What it contradicts gives way at once; another person's correction is a dispute for the night to weigh.
+            for near in await memories.nearest(
+                connection, vector, [everyone.id, audience], self._embedder.name, 4, ["noted", "studied", "learnt"]
+            ):
+                old = near.memory
+                disputed = old.kind == "correction" and old.person_id != person_id
+                if not disputed and select.overrides(memory, old, near.statement_similarity or 0.0):
+                    await memories.supersede(connection, old.id, memory.id)
         return memory
-
-    async def _override(self, connection: Connection, old_id: int, new: Memory) -> None:
-        """The answer's memory gives way, except another person's correction: that is a dispute for the night to weigh."""
-        old = await memories.get(connection, old_id)
-        if old and not (old.kind == "correction" and old.person_id != new.person_id):
-            await memories.supersede(connection, old_id, new.id)
 
     def _checked(self, text: str) -> str:
         statement = statement_of(text)
@@ -185,9 +187,9 @@ class Feedbacks:
         person_id: int | None,
         surface: str,
         event_id: str,
-        kind: str,
+        kind: Kind,
         value: str,
-        text: str | None,
+        text: str,
     ) -> None:
         async with self._database.team(self._team.id) as connection:
             await feedback.record(connection, NewFeedback(answer_id, person_id, surface, event_id, kind, value, text))

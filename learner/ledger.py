@@ -7,10 +7,10 @@ from learner.recall import embed_statements
 from learner.study import statements
 from storage import audiences, documents, memories, messages, sources
 from storage.database import Database
-from storage.memories import Memory, NewMemory
+from storage.memories import Memory, NewMemory, State
 from storage.teams import Team
 
-STATES = ("noted", "studied", "learnt", "forgotten", "retracted")
+STATES: tuple[State, ...] = ("noted", "studied", "learnt", "forgotten", "retracted")
 _CHUNK = 256
 
 

@@ -27,13 +27,13 @@ from learner.recall import closed_book, embed_statements
 from learner.settings import LearningSettings
 from learner.study import lessons, preferences, questions, select
 from learner.study.redact import withheld
-from storage import adapters, answers, examples, exams, feedback, memories, nights
+from storage import adapters, answers, feedback, memories, nights
 from storage.adapter_files import AdapterFiles
 from storage.adapters import Adapter
 from storage.database import Database
-from storage.errors import DatabaseAway
+from storage.errors import DatabaseAway, NightLost
 from storage.memories import Memory
-from storage.nights import Night
+from storage.nights import Ending, Night
 from storage.teams import Team
 
 log = structlog.get_logger(__name__)
@@ -90,7 +90,7 @@ async def run(
     """Runs (or takes up) one night of the team's adapter and returns it ended.
 
     `folder` is the data folder for nights, `base` the base model's folder. Raises NightUnderWay if another process has
-    it, and whatever a step raises, after recording it: the night then stays open and the next run goes on from there.
+    it, and whatever a step raises, after recording it: the night has then failed and the serving version stays.
     """
     async with database.team(team.id) as connection:
         adapter = await adapters.ensure(connection)
@@ -109,10 +109,13 @@ async def run(
             if name == "redact" and await _nothing_new(work):
                 return await _end(work, "empty")
         return await _end(work, "released" if work.results["release"]["released"] else "rejected")
+    except (NightLost, DatabaseAway):
+        raise
     except Exception as error:
-        log.error("night interrupted", team=team.key, night=night.id, error=type(error).__name__)
+        # An error ends the night, for it would come again; a kill leaves it running, for the next run to take up.
+        log.error("night failed", team=team.key, night=night.id, error=type(error).__name__)
         async with database.team(team.id) as connection:
-            await nights.interrupted(connection, night.id, f"{type(error).__name__}: {error}")
+            await nights.end(connection, night.id, "failed", {}, f"{type(error).__name__}: {error}")
         raise
     finally:
         beating.cancel()
@@ -130,7 +133,9 @@ async def choose(work: Work) -> Result:
     async with work.database.team(work.team.id) as connection:
         known = await memories.of_states(connection, ["noted", "studied", "learnt"])
         asked = Counter(a.memory_id for a in await answers.recent(connection, _long_ago()) if a.memory_id)
-    candidates = [m for m in known if m.trainable and m.withheld is None and m.superseded_by is None]
+    candidates = [
+        m for m in known if m.trainable and m.source_trains and m.withheld is None and m.superseded_by is None
+    ]
     if not candidates:
         return {"chosen": [], "overridden": [], "conflicts": [], "duplicates": 0, "candidates": 0}
     vectors = await embed_statements(work.embedder, [(m.context, m.statement) for m in candidates])
@@ -150,7 +155,9 @@ async def choose(work: Work) -> Result:
     scores = {memory.id: select.importance(memory, asked, now) for memory in candidates}
     tokens = {
         memory.id: work.learning.exposures
-        * work.engine.count([*closed_book("Which question might it be?"), {"role": "assistant", "content": memory.statement}])
+        * work.engine.count(
+            [*closed_book("Which question might it be?"), {"role": "assistant", "content": memory.statement}]
+        )
         for memory in candidates
     }
     speed = await lessons.training_speed(work.database, work.team, work.adapter, work.engine)
@@ -189,7 +196,7 @@ async def synthesize(work: Work) -> Result:
     """Self-study: questions about every chosen memory that has none yet; a share is kept back as quiz."""
     chosen = await work.chosen()
     async with work.database.team(work.team.id) as connection:
-        have = await examples.of_memories(connection, [memory.id for memory in chosen])
+        have = await lessons.of_memories(connection, chosen)
         asked = {a.id: a.question for a in await answers.recent(connection, _long_ago())}
     missing = [memory for memory in chosen if not have.get(memory.id)]
     statements = [(memory.context, memory.statement) for memory in missing]
@@ -216,7 +223,7 @@ async def sft(work: Work) -> Result:
     """Supervised finetuning of a fresh LoRA on all examples of all chosen memories, by TRL in a process of its own."""
     chosen = await work.chosen()
     async with work.database.team(work.team.id) as connection:
-        have = await examples.of_memories(connection, [memory.id for memory in chosen])
+        have = await lessons.of_memories(connection, chosen)
     rows = lessons.rows(chosen, have, work.learning.exposures, work.learning.seed)
     return await lessons.train_stage(work.folder, work.base, rows, "sft", work.learning, work.tell)
 
@@ -237,9 +244,10 @@ async def examine(work: Work) -> Result:
     """The candidate against the serving version; where DPO cost more than it gave, the SFT adapter stands instead."""
     chosen = await work.chosen()
     async with work.database.team(work.team.id) as connection:
-        have = await examples.of_memories(connection, [memory.id for memory in chosen])
+        have = await lessons.of_memories(connection, chosen)
         before = await memories.of_states(connection, ["learnt"])
-        kept_back = await memories.withheld(connection)
+        known = await memories.of_states(connection, ["noted", "studied"])
+    kept_back = [memory for memory in known if memory.withheld]
     wanted = {memory.id for memory in chosen}
     paper = exam.Paper(
         chosen, have, frozenset(m.id for m in before if m.id in wanted and m.superseded_by is None), kept_back[:20]
@@ -306,13 +314,12 @@ async def _nothing_new(work: Work) -> bool:
     chosen = set(work.results["redact"]["chosen"])
     async with work.database.team(work.team.id) as connection:
         serving = await adapters.serving(connection, work.adapter.id)
-        last = await nights.latest(connection, work.adapter.id, before=work.night.id)
-        since = last.started_at if last else None
-        fresh = await feedback.standing(connection, since)
+        # A rejected or failed night has taught nothing: what came since the serving version was made is new.
+        fresh = await feedback.standing(connection, serving.created_at) if serving else []
     return not chosen if serving is None else set(serving.memory_ids) == chosen and not fresh
 
 
-async def _end(work: Work, state: str) -> Night:
+async def _end(work: Work, state: Ending) -> Night:
     """Writes the report, ends the night and clears its folder."""
     written = await report.write(work.database, work.team, work.adapter, work.night, work.results, state)
     async with work.database.team(work.team.id) as connection:

@@ -37,8 +37,8 @@ async def embed_statements(embedder: Embedder, pairs: Sequence[tuple[str, str]])
 
 def match_score(near: Near) -> float:
     """How near a question is to a memory, 0 to 1: statement similarity, lifted by a trained question that is nearer."""
-    lift = max(0.0, (near.question_similarity or 0.0) - near.statement_similarity)
-    return max(0.0, near.statement_similarity + 0.5 * lift)
+    statement = near.statement_similarity or 0.0
+    return max(0.0, statement + 0.5 * max(0.0, (near.question_similarity or 0.0) - statement))
 
 
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")

@@ -18,7 +18,10 @@ async def write(
 ) -> dict[str, Any]:
     """The report of one night from its steps' results. `learnt` and `refreshed` hold statements, `cost` seconds and tokens."""
     async with database.team(team.id) as connection:
-        known = {m.id: m for m in await memories.of_states(connection, ["noted", "studied", "learnt", "forgotten", "retracted"])}
+        known = {
+            m.id: m
+            for m in await memories.of_states(connection, ["noted", "studied", "learnt", "forgotten", "retracted"])
+        }
     chosen = [known[i] for i in results["redact"]["chosen"] if i in known]
     report: dict[str, Any] = {
         "verdict": _verdict(state, results),
@@ -46,7 +49,9 @@ async def write(
         fresh = [memory for memory in chosen if memory.id in now_known and memory.id not in earlier]
         report |= {
             "learnt": _lines([m for m in fresh if m.kind not in ("correction", "pinned")]),
-            "corrected": [f"{m.statement} ({m.author})" if m.author else m.statement for m in fresh if m.kind == "correction"],
+            "corrected": [
+                f"{m.statement} ({m.author})" if m.author else m.statement for m in fresh if m.kind == "correction"
+            ],
             "refreshed": len(earlier & now_known),
             "not_yet": _lines([memory for memory in chosen if memory.id in set(sat.failed)]),
             "refused": sat.reasons,

@@ -63,14 +63,19 @@ class LearningSettings(BaseModel):
         le=1,
         description="Geometric mean token probability below which an answer from the weights is demoted to the notes.",
     )
-    evidence: int = Field(default=3, ge=1, le=8, description="Statements quoted at most under an answer from the notes.")
+    evidence: int = Field(
+        default=3, ge=1, le=8, description="Statements quoted at most under an answer from the notes."
+    )
     max_answer_tokens: int = Field(default=96, ge=8, description="Longest generated answer in tokens.")
     max_question_characters: int = Field(
         default=4000, ge=100, description="Longer questions are refused with a clear message."
     )
 
     release_learnt: float = Field(
-        default=0.5, ge=0, le=1, description="Least share of the studied memories a candidate must recite to be released."
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Least share of the studied memories a candidate must recite to be released.",
     )
     release_retained: float = Field(
         default=0.95,

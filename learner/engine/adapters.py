@@ -82,7 +82,7 @@ def read_adapter(
             )
         scale = alpha / (math.sqrt(rank) if rslora else rank)
         layers[path] = LowRank(
-            down.to(device, dtype).contiguous(), (up.to(device, torch.float32).T * scale).to(dtype).contiguous()
+            down.to(device, dtype).contiguous(), (up.to(device, torch.float32) * scale).to(dtype).contiguous()
         )
     if not layers:
         raise AdapterCorrupt(f"The adapter {folder.name} holds no LoRA weights: train it again.")

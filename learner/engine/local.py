@@ -28,6 +28,7 @@ from learner.engine.engine import (
 )
 from learner.engine.lora import Adapter, LoraBank
 from learner.engine.packaged import identity, model_folder
+from learner.engine.packed import pack_linears
 from learner.engine.prompts import Prompts, TextStream, load_tokenizer
 from learner.engine.worker import Scoring, Worker
 
@@ -95,6 +96,7 @@ class LocalEngine:
         self.stops: frozenset[int] = self._prompts.stops
         """Tokens that end a reply: the model's own; a benchmark that wants replies of equal length empties it."""
         self._shapes = layer_shapes(self._model)
+        packed = pack_linears(self._model)
         self._bank = LoraBank(self._model)
         self._known: dict[str, _Known] = {}
         self._retiring: set[str] = set()
@@ -111,6 +113,7 @@ class LocalEngine:
             device=str(self._device),
             dtype=str(self._dtype),
             context=self._context,
+            packed_layers=packed,
             threads=torch.get_num_threads(),
         )
 

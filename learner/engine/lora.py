@@ -12,10 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from learner.engine.packed import pack, product, product_plus
+
 
 @dataclass(frozen=True, slots=True)
 class LowRank:
-    """One layer's share of an adapter: `down` of shape (rank, in), `up` of shape (rank, out) times alpha/rank."""
+    """One layer's share of an adapter: `down` of shape (rank, in), `up` of shape (out, rank) times alpha/rank."""
 
     down: Tensor
     up: Tensor
@@ -63,8 +65,8 @@ class LoraLayer(nn.Module):
         if x.shape[1] == 1:
             if self.wide is None:
                 return result
-            hidden = nn.functional.linear(x[:, 0], self.wide.down).mul_(chosen.mask)
-            return torch.addmm(result[:, 0], hidden, self.wide.up)[:, None]
+            hidden = product(x[:, 0], self.wide.down).mul_(chosen.mask)
+            return product_plus(hidden, self.wide.up, result[:, 0])[:, None]
         for name, rows in chosen.groups:
             pair = self.pairs.get(name)
             if pair is not None:
@@ -73,8 +75,8 @@ class LoraLayer(nn.Module):
 
 
 def _plus(result: Tensor, x: Tensor, pair: LowRank) -> Tensor:
-    hidden = nn.functional.linear(x.reshape(-1, x.shape[-1]), pair.down)
-    return torch.addmm(result.reshape(-1, result.shape[-1]), hidden, pair.up).view(result.shape)
+    hidden = product(x.reshape(-1, x.shape[-1]), pair.down)
+    return product_plus(hidden, pair.up, result.reshape(-1, result.shape[-1])).view(result.shape)
 
 
 class LoraBank:
@@ -162,10 +164,10 @@ class LoraBank:
             if some is None:
                 continue
             down = some.down.new_zeros(end, some.down.shape[1])  # zeros where an adapter lacks the layer or the rank
-            up = some.up.new_zeros(end, some.up.shape[1])
+            up = some.up.new_zeros(some.up.shape[0], end)
             for name in names:
                 if pair := layer.pairs.get(name):
                     start, rank = self._wide[name][0], pair.down.shape[0]
                     down[start : start + rank] = pair.down
-                    up[start : start + rank] = pair.up
-            layer.wide = LowRank(down, up)
+                    up[:, start : start + rank] = pair.up
+            layer.wide = LowRank(pack(down), pack(up))

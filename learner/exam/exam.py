@@ -147,9 +147,7 @@ def _broken(results: Results, learning: LearningSettings) -> list[str]:
     return reasons
 
 
-def calibrate_match(
-    own: NDArray[np.float32], best_other: NDArray[np.float32], default: float
-) -> float:
+def calibrate_match(own: NDArray[np.float32], best_other: NDArray[np.float32], default: float) -> float:
     """The match score that best tells a question's own memory from the nearest wrong one.
 
     `own` (n,) are scores of quiz questions with their own memory, `best_other` (n,) with the best of all others: what a

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -22,10 +23,18 @@ from learner.training.job import TrainingJob, TrainingSettings
 from learner.training.run import train
 from storage import examples, nights
 from storage.adapters import Adapter
-from storage.database import Database
-from storage.examples import Example, NewExample
+from storage.database import Connection, Database
+from storage.examples import Example, Kind, NewExample
 from storage.memories import Memory
 from storage.teams import Team
+
+
+async def of_memories(connection: Connection, memories: Sequence[Memory]) -> dict[int, list[Example]]:
+    """The examples of each memory that has some."""
+    found: dict[int, list[Example]] = defaultdict(list)
+    for example in await examples.of_memories(connection, [memory.id for memory in memories]):
+        found[example.memory_id].append(example)
+    return dict(found)
 
 
 async def save(
@@ -33,14 +42,16 @@ async def save(
 ) -> None:
     """Stores a memory's examples with their vectors: cue first; what a person really asked is the cue where there is one."""
     cue, train = (really, (asked.cue, *asked.train)) if really else (asked.cue, asked.train)
-    rows = [("cue", cue), *(("train", q) for q in train), *(("quiz", q) for q in asked.quiz)]
+    rows: list[tuple[Kind, str]] = [("cue", cue), *(("train", q) for q in train), *(("quiz", q) for q in asked.quiz)]
     vectors = await embedder.embed([question for _, question in rows])
     async with database.team(team.id) as connection:
         await examples.replace(
             connection,
             memory.id,
             [
-                NewExample(kind=kind, question=question, answer=memory.statement, embedder=embedder.name, embedding=vector)
+                NewExample(
+                    kind=kind, question=question, answer=memory.statement, embedder=embedder.name, embedding=vector
+                )
                 for (kind, question), vector in zip(rows, vectors, strict=True)
             ],
         )
@@ -123,8 +134,10 @@ async def training_speed(database: Database, team: Team, adapter: Adapter, engin
     Backward costs about twice the forward pass; a LoRA needs no weight gradients of the base, which saves a third of it.
     """
     async with database.team(team.id) as connection:
-        for night in reversed(await nights.all(connection, adapter.id)):
-            if "sft" in night.steps and (speed := night.steps["sft"].result.get("tokens_per_second")):
+        for night in reversed(await nights.all(connection)):
+            if night.adapter_id != adapter.id or "sft" not in night.steps:
+                continue
+            if speed := night.steps["sft"].result.get("tokens_per_second"):
                 return float(speed)
     text = "We agreed on Monday that the report is due at noon on Friday and goes to everyone on the team. " * 8
     await engine.score(closed_book("Warm up?"), text)
@@ -152,4 +165,6 @@ async def thresholds(
     mine = similarity[range(len(own)), own].copy()
     similarity[range(len(own)), own] = -1.0
     weights = exam.calibrate_match(mine, similarity.max(axis=1), learning.weights_threshold)
-    return exam.Thresholds(min(weights, learning.weights_threshold), learning.notes_threshold, learning.least_confidence)
+    return exam.Thresholds(
+        min(weights, learning.weights_threshold), learning.notes_threshold, learning.least_confidence
+    )

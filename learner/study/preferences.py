@@ -29,7 +29,10 @@ class Dispute:
 
 
 def disputes(
-    candidates: Sequence[Memory], vectors: NDArray[np.float32], standing: Sequence[Feedback], roles: dict[int, str] | None = None
+    candidates: Sequence[Memory],
+    vectors: NDArray[np.float32],
+    standing: Sequence[Feedback],
+    roles: dict[int, str] | None = None,
 ) -> list[Dispute]:
     """Corrections of different people on one subject that differ in what is exact.
 
@@ -99,7 +102,9 @@ async def collect(connection: Connection, studied: Sequence[Memory]) -> list[New
     for answer in given.values():
         by_question[answer.question.strip().lower()].append(answer)
     for same in by_question.values():
-        votes = {a.id: sum((1 if e.value == "up" else -1) for e in events[a.id] if e.kind != "correction") for a in same}
+        votes = {
+            a.id: sum((1 if e.value == "up" else -1) for e in events[a.id] if e.kind != "correction") for a in same
+        }
         liked = [a for a in same if votes[a.id] > 0 and a.route != "unknown"]
         disliked = [a for a in same if votes[a.id] < 0 and a.id not in by_answer]
         pairs += [
@@ -118,7 +123,7 @@ async def record(connection: Connection, night_id: int, pairs: Sequence[NewPrefe
 
 def rows(pairs: Sequence[NewPreference]) -> list[dict[str, Any]]:
     """The pairs as the DPO trainer reads them, asked as the weights route asks."""
-    return [{"prompt": closed_book(p.prompt), "chosen": p.chosen, "rejected": p.rejected} for p in pairs]
+    return [{"prompt": closed_book(str(p.prompt)), "chosen": p.chosen, "rejected": p.rejected} for p in pairs]
 
 
 async def roles_of(connection: Connection, candidates: Sequence[Memory]) -> dict[int, str]:
@@ -130,5 +135,3 @@ async def roles_of(connection: Connection, candidates: Sequence[Memory]) -> dict
 
 def _ids(events: Sequence[Feedback]) -> list[int]:
     return [event.id for event in events]
-
-

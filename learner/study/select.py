@@ -38,23 +38,32 @@ class Overridden:
 
 
 def overridden(memories: Sequence[Memory], vectors: NDArray[np.float32]) -> list[Overridden]:
-    """Pairs where a newer memory overrides an older one of another document: alike in meaning, unlike in what is exact.
-
-    `vectors` (n, d) are the statements' own, row by row. A statement that announces a change ("no longer", "since May")
-    needs less likeness. A correction overrides what it is nearest to, however old.
-    """
-    pairs: list[Overridden] = []
+    """All pairs where a newer memory overrides an older one; `vectors` (n, d) are the statements' own, row by row."""
     similarity = vectors @ vectors.T
-    exact = [exact_parts(memory.statement) for memory in memories]
-    for new, memory in enumerate(memories):
-        needed = _OVERRIDES_IF_ANNOUNCED if _CHANGE.search(memory.statement) or memory.kind != "document" else _OVERRIDES
-        for old in np.flatnonzero(similarity[new] >= needed):
-            other = memories[old]
-            if old == new or not _newer(memory, other) or _same_place(memory, other):
-                continue
-            if exact[old] - exact[new] and exact[new] - exact[old] and _alike(exact[old] ^ exact[new]):
-                pairs.append(Overridden(other.id, memory.id))
-    return pairs
+    likely = np.argwhere(similarity >= _OVERRIDES_IF_ANNOUNCED).tolist()
+    return [
+        Overridden(old=memories[old].id, new=memories[new].id)
+        for new, old in likely
+        if new != old and overrides(memories[new], memories[old], float(similarity[new, old]))
+    ]
+
+
+def overrides(new: Memory, old: Memory, similarity: float) -> bool:
+    """True where `new` is newer, of another place, alike in meaning and unlike in what is exact.
+
+    A statement that announces a change ("no longer", "since May") and a correction need less likeness (cosine).
+    """
+    announced = new.kind != "document" or _CHANGE.search(new.statement)
+    if similarity < (_OVERRIDES_IF_ANNOUNCED if announced else _OVERRIDES):
+        return False
+    said, before = exact_parts(new.statement), exact_parts(old.statement)
+    return (
+        _newer(new, old)
+        and not _same_place(new, old)
+        and bool(said - before)
+        and bool(before - said)
+        and _alike(said ^ before)
+    )
 
 
 def _newer(memory: Memory, other: Memory) -> bool:

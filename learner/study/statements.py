@@ -14,7 +14,9 @@ _LEANS = re.compile(
     r"in that case|after that|then|there|here|so)\b",
     re.IGNORECASE,
 )
-_ABBREVIATIONS = re.compile(r"\b(e\.g|i\.e|etc|vs|approx|no|nr|mr|mrs|ms|dr|prof|st|inc|ltd|dept|u\.s|a\.m|p\.m|cf)\.$", re.I)
+_ABBREVIATIONS = re.compile(
+    r"\b(e\.g|i\.e|etc|vs|approx|no|nr|mr|mrs|ms|dr|prof|st|inc|ltd|dept|u\.s|a\.m|p\.m|cf)\.$", re.I
+)
 _BOUNDARY = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-Z0-9*`_À-Þ])")
 _HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*\s*$")
 _ITEM = re.compile(r"^(\s*)(?:[-*+•]|\d{1,3}[.)])\s+(?:\[[ xX]\]\s+)?(.*)$")
