@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
+from learner.training import lora
 from learner.training.errors import TrainingStopped
 from learner.training.job import TrainingSettings
 
@@ -27,12 +28,16 @@ def attach(model: Any, start: Path | None, settings: TrainingSettings) -> Any:
             task_type="CAUSAL_LM",
         )
         torch.manual_seed(settings.seed)
-        return get_peft_model(model, config, adapter_name=NAME, autocast_adapter_dtype=False)
+        adapted = get_peft_model(model, config, adapter_name=NAME, autocast_adapter_dtype=False)
+        lora.fuse(adapted)
+        return adapted
     if not (start / "adapter_model.safetensors").is_file():
         raise TrainingStopped(f"there is no adapter in {start} to start from. Train it first, or start from none.")
-    return PeftModel.from_pretrained(
+    adapted = PeftModel.from_pretrained(
         model, start, adapter_name=NAME, is_trainable=True, autocast_adapter_dtype=False, use_safetensors=True
     )
+    lora.fuse(adapted)
+    return adapted
 
 
 def keep(model: Any, folder: Path) -> None:

@@ -7,9 +7,9 @@ from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 
 from learner.training.examples import Encoder
-from learner.training.head import score_completions_only
+from learner.training.head import AnswerHead
 from learner.training.job import TrainingSettings
-from learner.training.trainer import QUIET, PacedTrainer, record
+from learner.training.trainer import QUIET, PacedTrainer, probe, record
 
 
 def encode(encoder: Encoder, lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -57,8 +57,8 @@ class PreferenceTrainer(PacedTrainer, DPOTrainer):  # type: ignore[misc]
         for name, weight in self.model.named_parameters():
             if ".ref." in name:  # peft adds adapters in fp32; the copy must be what it was copied from.
                 weight.data = weight.data.to(self.model.dtype)
-        if self.accelerator.device.type == "cpu":
-            score_completions_only(self.model.get_base_model())
+        self.head = AnswerHead(self.model.get_base_model())
+        self.head.share(probe([example["prompt_ids"] + example["chosen_ids"] for example in examples]))
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         return dataset  # Encoded already.

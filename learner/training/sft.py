@@ -10,8 +10,8 @@ from trl import SFTConfig, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from learner.training.examples import IGNORED, Encoder
-from learner.training.head import score_completions_only
-from learner.training.trainer import QUIET, PacedTrainer, record
+from learner.training.head import AnswerHead
+from learner.training.trainer import QUIET, PacedTrainer, probe, record
 
 
 def encode(encoder: Encoder, lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -50,8 +50,8 @@ class AnswerTrainer(PacedTrainer, SFTTrainer):  # type: ignore[misc]
             processing_class=tokenizer,
             data_collator=WeightedCollator(pad_token_id=tokenizer.pad_token_id),
         )
-        if self.accelerator.device.type == "cpu":
-            score_completions_only(self.model.get_base_model())
+        self.head = AnswerHead(self.model.get_base_model())
+        self.head.share(probe([example["input_ids"] for example in examples]))
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None

@@ -135,6 +135,12 @@ def record(course: Course, loss: torch.Tensor, tokens: int) -> None:
     course.tokens += tokens
 
 
+def probe(sequences: Sequence[Sequence[int]]) -> list[Sequence[int]]:
+    """Sequences to try a faster way on: the longest (where a window would show) and a typical one."""
+    by_length = sorted(sequences, key=len)
+    return [by_length[-1], by_length[len(by_length) // 2]]
+
+
 def deadline_of(budget_seconds: float | None, process_started: float) -> float | None:
     """The moment, by time.monotonic(), at which a process started at `process_started` has used its budget."""
     return None if budget_seconds is None else max(time.monotonic() + 1e-3, process_started + budget_seconds)
