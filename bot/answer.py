@@ -28,7 +28,7 @@ from storage.answers import Answer, Citation, NewAnswer, Route
 from storage.database import Database
 from storage.errors import NightschoolError
 from storage.memories import Near
-from storage.passages import Hit
+from storage.passages import Hit, Passage
 from storage.teams import Team
 
 log = structlog.get_logger(__name__)
@@ -271,7 +271,7 @@ class Colleague:
         )
         if self._thresholds.reader != "generate":
             return shown
-        reply = await self.read(question, evidence)
+        reply = await self.read(question, [hit.passage for hit in evidence])
         said = reply.text.strip()
         spent = replace(
             shown, prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens, confidence=sure(reply)
@@ -280,9 +280,9 @@ class Colleague:
             return replace(spent, text=said, quoted=False)
         return spent
 
-    async def read(self, question: str, evidence: Sequence[Hit]) -> Generation:
+    async def read(self, question: str, evidence: Sequence[Passage]) -> Generation:
         """The base model's answer with the evidence in its prompt."""
-        notes = "\n".join(f"- {h.passage.heading}: {h.passage.text}" for h in evidence)
+        notes = "\n".join(f"- {p.heading}: {p.text}" for p in evidence)
         prompt: list[Message] = [
             {"role": "system", "content": _OPEN_BOOK},
             {"role": "user", "content": f"Notes:\n{notes}\n\nQuestion: {question}"},

@@ -11,7 +11,7 @@ from storage import answers, audiences, feedback, memories, persons
 from storage.answers import Answer
 from storage.database import Connection, Database
 from storage.errors import NightschoolError, UnknownAnswer
-from storage.feedback import NewFeedback
+from storage.feedback import Kind, NewFeedback
 from storage.memories import Memory, NewMemory
 from storage.teams import Team
 
@@ -36,6 +36,10 @@ _MOST_CHARACTERS = 2000
 
 class EmptyCorrection(NightschoolError):
     """A correction without words: say what would have been right."""
+
+
+class TakenBack(NightschoolError):
+    """A correction was taken back before it arrived: there is nothing to learn from it."""
 
 
 class NothingToForget(NightschoolError):
@@ -64,7 +68,7 @@ class Feedbacks:
 
     async def thumbs(self, answer_id: int, person_id: int | None, up: bool, surface: str, event_id: str) -> None:
         """A thumb; the last one of a person on an answer counts. Raises UnknownAnswer."""
-        await self._record(answer_id, person_id, surface, event_id, "thumbs", "up" if up else "down", None)
+        await self._record(answer_id, person_id, surface, event_id, "thumbs", "up" if up else "down", "")
 
     async def emoji(self, answer_id: int, person_id: int | None, name: str, surface: str, event_id: str) -> bool:
         """An emoji reaction; True if the team gave it a meaning. Raises UnknownAnswer."""
@@ -83,7 +87,7 @@ class Feedbacks:
         """A correction: a memory from this moment, studied tonight. The same event again returns the same memory.
 
         It overrides the memory that the answer rested on, and older corrections of the same person on that answer.
-        Raises EmptyCorrection, UnknownAnswer.
+        Raises EmptyCorrection, TakenBack, UnknownAnswer.
         """
         statement = self._checked(text)
         async with self._database.team(self._team.id) as connection:
@@ -96,9 +100,7 @@ class Feedbacks:
 
     async def remember(self, text: str, person_id: int | None, surface: str, event_id: str) -> Memory:
         """Something worth knowing, said to the bot outright. Raises EmptyCorrection."""
-        memory = await self._learn(self._checked(text), person_id, surface, event_id, None)
-        assert memory is not None  # only a correction can have been taken back before
-        return memory
+        return await self._learn(self._checked(text), person_id, surface, event_id, None)
 
     async def forget(self, text_or_id: str | int, person_id: int | None) -> list[Memory]:
         """Forgets a memory by number, or those nearest to the words: not spoken from now on, unlearned tonight.
@@ -130,7 +132,7 @@ class Feedbacks:
 
     async def _learn(
         self, statement: str, person_id: int | None, surface: str, event_id: str, answer: Answer | None
-    ) -> Memory | None:
+    ) -> Memory:
         context = answer.question if answer else ""
         vector = (await embed_statements(self._embedder, [(context, statement)]))[0]
         async with self._database.team(self._team.id) as connection:
@@ -145,7 +147,7 @@ class Feedbacks:
                 if given is None and event_id not in {
                     e.event_id for e in await feedback.of_answer(connection, answer.id)
                 }:
-                    return None
+                    raise TakenBack("That correction was taken back already; send it again to teach it after all.")
             noted = NewMemory(
                 statement=statement,
                 context=context,
