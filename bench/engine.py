@@ -1,4 +1,4 @@
-"""Tokens a second of the engine and of plain transformers + peft: `python -m bench.engine [--model PATH] [--minutes N]`.
+"""Tokens a second of the engine and of transformers + peft: `python -m bench.engine [--model PATH] [--minutes N]`.
 
 Key AxB: A concurrent requests over B adapters (rank 32 on all linear layers, random), 64 new tokens each. The two sides
 take turns in one process and medians are reported, so that a noisy machine is noisy for both. The last line is JSON.

@@ -64,6 +64,7 @@ class Batch:
     @classmethod
     def of(cls, model: Any, rows: list[Row]) -> "Batch":
         """A batch of new `rows`, nothing of which is in the cache yet."""
+        rows = sorted(rows, key=lambda row: row.adapter or "")  # neighbours of one adapter cost less
         ids, mask, positions = pad_left([row.prompt for row in rows], model.device)
         width = ids.shape[1]
         left = [width - len(row.prompt) for row in rows]

@@ -3,11 +3,13 @@
 A batch whose rows share an adapter pays two plain matrix products a layer. At a decoding step of a mixed batch the
 adapters in use lie side by side as one wide adapter (ranks add up), and each row's hidden vector is masked to its own
 adapter's ranks: again two plain products a layer, whatever the number of adapters. That wide adapter is laid out once
-for a set of adapters, not once a step. At prefill, where arithmetic is what costs, rows are done group by group.
+for a set of adapters, not once a step. At prefill, where arithmetic is what costs, neighbours of one adapter are done
+together (so: put them side by side).
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +38,7 @@ class _Selection:
     """Which adapters the rows of the coming forward pass use; every wrapped layer reads it."""
 
     single: str | None = None  # the adapter of all rows
-    groups: tuple[tuple[str, Tensor], ...] = ()  # a mixed batch: adapter and the indices of its rows
+    runs: tuple[tuple[str, int, int], ...] = ()  # a mixed batch: adapter, first row, last row + 1
     mask: Tensor | None = None  # a mixed batch: (rows, all ranks), 1 where the rank belongs to the row's adapter
     rows: tuple[str | None, ...] = ()
 
@@ -67,10 +69,11 @@ class LoraLayer(nn.Module):
                 return result
             hidden = product(x[:, 0], self.wide.down).mul_(chosen.mask)
             return product_plus(hidden, self.wide.up, result[:, 0])[:, None]
-        for name, rows in chosen.groups:
+        for name, start, end in chosen.runs:
             pair = self.pairs.get(name)
             if pair is not None:
-                result[rows] = _plus(result[rows], x[rows], pair)
+                hidden = product(x[start:end].flatten(0, 1), pair.down)
+                result[start:end].view(-1, result.shape[-1]).addmm_(hidden, pair.up.t())
         return result
 
 
@@ -119,7 +122,7 @@ class LoraBank:
         used = {name for name in rows if name is not None}
         if chosen.rows == tuple(rows) and (chosen.mask is None or used <= self._wide.keys()):
             return
-        chosen.rows, chosen.single, chosen.groups, chosen.mask = tuple(rows), None, (), None
+        chosen.rows, chosen.single, chosen.runs, chosen.mask = tuple(rows), None, (), None
         if len(used) == 1 and None not in rows:
             chosen.single = rows[0]
         elif used:
@@ -136,10 +139,12 @@ class LoraBank:
                 mask[row, start:end] = 1
         chosen = self._selection
         chosen.mask = mask.to(like.device)
-        chosen.groups = tuple(
-            (name, torch.tensor([i for i, row in enumerate(rows) if row == name], device=like.device))
-            for name in sorted(used)
-        )
+        runs, end = [], 0
+        for name, same in groupby(rows):
+            start, end = end, end + len(list(same))
+            if name is not None:
+                runs.append((name, start, end))
+        chosen.runs = tuple(runs)
 
     def _wrap(self, path: str) -> LoraLayer:
         parent, _, last = path.rpartition(".")

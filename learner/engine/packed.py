@@ -7,10 +7,12 @@ operators are those that torch.compile's freezing uses; where they are missing, 
 import torch
 from torch import Tensor, nn
 
+_ONEDNN = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+
 
 def pack(weight: Tensor) -> Tensor:
     """`weight` of shape (out, in) in oneDNN's layout where that is faster, else as it is."""
-    if weight.device.type != "cpu" or weight.dtype != torch.bfloat16 or not torch.backends.mkldnn.is_available():
+    if weight.device.type != "cpu" or weight.dtype != torch.bfloat16 or not _ONEDNN:
         return weight
     try:
         packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight)

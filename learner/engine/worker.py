@@ -135,6 +135,7 @@ class Worker:
             taken.append(request)
         if not taken:
             return
+        taken.sort(key=lambda request: request.adapter or "")  # neighbours of one adapter cost less
         gone = set(map(id, taken))
         self._waiting = deque(r for r in self._waiting if id(r) not in gone)
         try:

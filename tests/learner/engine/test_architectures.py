@@ -141,3 +141,39 @@ async def test_context_and_stops_come_from_the_model(tiny: Any, start: Callable[
     generation = await engine.generate(conversation("Hi"), max_tokens=1000)
     assert generation.prompt_tokens == engine.count(conversation("Hi"))
     assert generation.finished or generation.prompt_tokens + generation.completion_tokens == 256
+
+
+def test_rows_join_and_leave_without_changing_what_others_say(tiny: Any, reference: Reference) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny.folder, dtype=torch.float32).eval()
+    said: dict[int, list[int]] = {}
+
+    def row(number: int, tokens: int) -> decoding.Row:
+        prompt = reference.prompts.render(conversation(QUESTIONS[number]))
+        made = said.setdefault(number, [])
+        note = lambda token, chance: made.append(token)  # noqa: E731
+        return decoding.Row(prompt, None, (), tokens, note, lambda by_itself: None, lambda error: None)
+
+    def filled(*rows: decoding.Row) -> decoding.Batch:
+        batch = decoding.Batch.of(model, list(rows))
+        while not batch.filled:
+            batch.advance()
+        return batch
+
+    batch = filled(row(0, 40), row(2, 9))  # the long one leaves first, and its columns with it
+    for _ in range(5):
+        batch.advance()
+    assert batch.joinable
+    batch.join(filled(row(1, 30)))
+    width = batch.width
+    for _ in range(6):
+        batch.advance()
+    assert [len(made) for made in said.values()] == [12, 9, 7]
+    assert batch.width < width
+    batch.join(filled(row(3, 12), row(4, 3)))
+    while batch.rows:
+        batch.advance()
+    for number, made in said.items():
+        prompt = torch.tensor([reference.prompts.render(conversation(QUESTIONS[number]))])
+        options = {"max_new_tokens": len(made), "min_new_tokens": len(made), "eos_token_id": None}
+        whole = model.generate(prompt, do_sample=False, attention_mask=torch.ones_like(prompt), **options)
+        assert whole[0, prompt.shape[1] :].tolist() == made
