@@ -115,6 +115,12 @@ async def search(
     return [Hit(made(Passage, row), float(row["similarity"]), float(row["rank"])) for row in rows]
 
 
+async def all(connection: Connection, audiences: Sequence[int]) -> list[Passage]:
+    """Every passage that these audiences may know, in reading order."""
+    rows = await (await connection.execute(_SQL["all"], {"audiences": list(audiences)})).fetchall()
+    return [made(Passage, row) for row in rows]
+
+
 async def neighbours(connection: Connection, passage_id: int, before: int, after: int) -> list[Passage]:
     """The passages around one within its parent, itself included, in reading order."""
     values = {"id": passage_id, "before": before, "after": after}

@@ -46,3 +46,7 @@ SELECT p.* FROM passages_told p JOIN passages_told self ON
   (p.document_id, p.message_id, p.memory_id) IS NOT DISTINCT FROM (self.document_id, self.message_id, self.memory_id)
 WHERE self.id = %(id)s AND p.told AND p.ordinal BETWEEN self.ordinal - %(before)s AND self.ordinal + %(after)s
 ORDER BY p.ordinal, p.id;
+
+-- name: all
+-- Every passage that may be told to these audiences, in reading order
+SELECT * FROM passages_told WHERE told AND audience_id = ANY(%(audiences)s::bigint[]) ORDER BY document_id, message_id, memory_id, ordinal;

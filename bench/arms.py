@@ -1,0 +1,124 @@
+"""The ways of answering that the benchmarks set side by side, each from one question to text and tokens."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bot.answer import UNKNOWN, Asked, Colleague
+from bot.assembly import Assembly
+from learner.engine.engine import Engine, Message
+from learner.recall import closed_book, match_score
+from storage import audiences, examples, memories, passages
+from storage.passages import Passage
+
+OPEN_BOOK = "Answer the question in one short sentence, using only the notes."
+_MOST_TOKENS = 96
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One answer of one arm: tokens are prompt and reply together; `own` is False where it is a quote."""
+
+    text: str
+    tokens: int
+    refused: bool = False
+    own: bool = True
+    route: str = ""
+    memory_id: int | None = None
+
+
+class Arms:
+    """Every arm over one team's ledger, notes and serving adapter (`adapter`: the engine's name for it)."""
+
+    def __init__(self, school: Assembly, colleague: Colleague, engine: Engine) -> None:
+        self._school = school
+        self._colleague = colleague
+        self._engine = engine
+        self._sentences: tuple[list[Passage], np.ndarray] | None = None
+
+    @property
+    def _adapter(self) -> str | None:
+        version = self._colleague.serving
+        return f"{self._school.team.key}-{version.id}" if version else None
+
+    async def base(self, question: str) -> Said:
+        """The base model, closed book."""
+        return await self._said([{"role": "user", "content": question}], None)
+
+    async def notes(self, question: str, adapter: bool = False) -> Said:
+        """The model with the three nearest passages and their neighbours in its prompt, as retrieval bots do."""
+        found = await self._around(question)
+        listed = "\n".join(f"- {passage.heading}: {passage.text}" for passage in found)
+        prompt: list[Message] = [
+            {"role": "system", "content": OPEN_BOOK},
+            {"role": "user", "content": f"Notes:\n{listed}\n\nQuestion: {question}"},
+        ]
+        return await self._said(prompt, self._adapter if adapter else None)
+
+    async def adapter_notes(self, question: str) -> Said:
+        """The adapter with the same passages in its prompt."""
+        return await self.notes(question, adapter=True)
+
+    async def adapter(self, question: str) -> Said:
+        """The adapter alone, asked in the person's own words."""
+        return await self._said(closed_book(question), self._adapter)
+
+    async def adapter_cued(self, question: str) -> Said:
+        """The adapter alone, asked the trained question of the nearest memory that it knows (no threshold, no quote)."""
+        embedder = await self._school.embedder()
+        [vector] = await embedder.embed([question])
+        async with self._school.database.team(self._school.team.id) as connection:
+            everyone = [(await audiences.whole_team(connection)).id]
+            near = await memories.nearest(connection, vector, everyone, embedder.name, 8, ["learnt"])
+            cues = await examples.of_memories(connection, [n.memory.id for n in near])
+        cue_of = {example.memory_id: example.question for example in cues if example.kind == "cue"}
+        best = max((n for n in near if n.memory.id in cue_of), key=match_score, default=None)
+        if best is None:
+            return Said("", 0, refused=True)
+        said = await self._said(closed_book(cue_of[best.memory.id]), self._adapter)
+        return Said(said.text, said.tokens, memory_id=best.memory.id)
+
+    async def quote(self, question: str) -> Said:
+        """No model: the three nearest sentences by cosine, shown as they stand."""
+        embedder = await self._school.embedder()
+        sentences, vectors = await self._all()
+        [vector] = await embedder.embed([question])
+        best = np.argsort(-(vectors @ vector))[:3]
+        return Said("\n".join(sentences[n].text for n in best.tolist()), 0, own=False)
+
+    async def product(self, question: str) -> Said:
+        """What a person would get: routed, grounded, quoted where the model is not sure. Not stored."""
+        draft = await self._colleague.draft(question, Asked(question, None, None, "bench", uuid.uuid4().hex))
+        return Said(
+            draft.text,
+            draft.prompt_tokens + draft.completion_tokens,
+            draft.text == UNKNOWN,
+            not draft.quoted,
+            draft.route,
+            draft.memory_id,
+        )
+
+    async def _said(self, prompt: Sequence[Message], adapter: str | None) -> Said:
+        reply = await self._engine.generate(prompt, adapter=adapter, max_tokens=_MOST_TOKENS)
+        return Said(reply.text.strip(), reply.prompt_tokens + reply.completion_tokens)
+
+    async def _around(self, question: str) -> list[Passage]:
+        embedder = await self._school.embedder()
+        [vector] = await embedder.embed([question])
+        async with self._school.database.team(self._school.team.id) as connection:
+            everyone = [(await audiences.whole_team(connection)).id]
+            hits = await passages.search(connection, vector, question, everyone, embedder.name, 3)
+            wide = [await passages.neighbours(connection, hit.passage.id, 2, 2) for hit in hits]
+        return list({passage.id: passage for around in wide for passage in around}.values())
+
+    async def _all(self) -> tuple[list[Passage], np.ndarray]:
+        """Every sentence of the notes with its plain vector, embedded once: the honest baseline has no help from us."""
+        if self._sentences is None:
+            embedder = await self._school.embedder()
+            async with self._school.database.team(self._school.team.id) as connection:
+                everyone = [(await audiences.whole_team(connection)).id]
+                found = await passages.all(connection, everyone)
+            self._sentences = (found, await embedder.embed([passage.text for passage in found]))
+        return self._sentences

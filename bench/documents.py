@@ -1,0 +1,144 @@
+"""`python -m bench.documents FOLDER QUESTIONS [--minutes M]`: a real team's pages, the arms side by side.
+
+FOLDER holds pages, or folders named by a date (2021, 2025-02-27) with the same pages as they stood then: those are read one
+after the other, so that the newer revision overrides the older. QUESTIONS is never read by the system itself. Arms: base,
+notes, adapter, adapter_cued, adapter_notes, quote, product. The last line is one JSON object.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from bench.arms import Arms, Said
+from bench.loop import machine, peak
+from bot.assembly import Assembly, assembled
+from bot.demo import Day
+from bot.quiz import Question, read
+from bot.settings import Settings
+
+_DATED = re.compile(r"^\d{4}(-\d\d){0,2}$")
+# What a model says that has no answer: the plain arms get credit for declining in their own words.
+_DECLINES = re.compile(
+    r"\b(don'?t know|do not know|not (?:sure|mentioned|provided|specified|stated|available|given)|no information|cannot answer|"
+    r"can'?t answer|unable to|does not (?:say|mention|provide|contain))\b",
+    re.IGNORECASE,
+)
+ARMS = ("base", "notes", "adapter", "adapter_cued", "adapter_notes", "quote", "product")
+
+
+def main() -> None:
+    """Reads the options, runs, prints."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("folder", type=Path)
+    options.add_argument("questions", type=Path)
+    options.add_argument("--minutes", type=float, default=20.0, help="training budget of the night; 0: no night")
+    options.add_argument("--arms", default=",".join(ARMS))
+    options.add_argument("--answers", type=Path, default=Path(tempfile.gettempdir()) / "nightschool-documents.jsonl")
+    options.add_argument("--model", default="packaged")
+    options.add_argument("--seed", type=int, default=0)
+    print(json.dumps(asyncio.run(measure(options.parse_args()))))
+
+
+async def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Reads, sleeps, asks every arm every question; returns the figures and writes the answers."""
+    console = Console(stderr=True)
+    questions = read(options.questions)
+    with tempfile.TemporaryDirectory(prefix="nightschool-bench-") as folder:
+        settings = Settings.load(
+            overrides={
+                "data_folder": folder,
+                "team": "bench",
+                "model": options.model,
+                "log_level": "warning",
+                "learning": {"seed": options.seed},
+            }
+        )
+        async with assembled(settings) as school:
+            started = time.monotonic()
+            await _read(school, options.folder, Path(folder) / "pages", console)
+            reading = time.monotonic() - started
+            night = None
+            started = time.monotonic()
+            if options.minutes > 0:
+                night = await Day(school, console).sleep(options.minutes)
+            seconds = time.monotonic() - started
+            colleague = await school.colleague()
+            arms = Arms(school, colleague, await school.engine())
+            said: dict[str, list[Said]] = {}
+            took: dict[str, float] = {}
+            for arm in options.arms.split(","):
+                began = time.monotonic()
+                answer = getattr(arms, arm)
+                said[arm] = [await answer(q.question) for q in track(questions, arm, console=console)]
+                took[arm] = time.monotonic() - began
+    with options.answers.open("w", encoding="utf-8") as file:
+        for arm, given in said.items():
+            for question, one in zip(questions, given, strict=True):
+                file.write(json.dumps({"id": question.id, "arm": arm, "answer": one.text, "route": one.route}) + "\n")
+    return {
+        "arms": {arm: _figures(questions, given, took[arm]) for arm, given in said.items()},
+        "night_seconds": round(seconds, 1),
+        "reading_seconds": round(reading, 1),
+        "night": night.state if night else None,
+        "studied": night.report.get("studied") if night else 0,
+        "exam": night.report.get("exam") if night else None,
+        "step_seconds": {name: round(step.seconds, 1) for name, step in night.steps.items()} if night else {},
+        "peak_memory_bytes": peak(night.report["cost"]["peak_training_memory_bytes"] if night else 0),
+        "answers": str(options.answers),
+        "machine": machine(),
+    }
+
+
+async def _read(school: Assembly, folder: Path, pages: Path, console: Console) -> None:
+    """Syncs the folder; dated snapshots one after the other into the same place, with their date as the pages' own."""
+    snapshots = sorted(path for path in folder.iterdir() if path.is_dir() and _DATED.match(path.name))
+    if not snapshots:
+        await Day(school, console).read(folder, None)
+        return
+    for snapshot in snapshots:
+        shutil.rmtree(pages, ignore_errors=True)
+        shutil.copytree(snapshot, pages)
+        parts = [int(part) for part in snapshot.name.split("-")]
+        written = datetime(*(parts + [1, 1][len(parts) - 1 :])[:3]).timestamp()  # type: ignore[arg-type]
+        for path in pages.rglob("*"):
+            os.utime(path, (written, written))
+        await Day(school, console).read(pages, None)
+
+
+def _figures(questions: Sequence[Question], given: Sequence[Said], seconds: float) -> dict[str, Any]:
+    answerable = [(q, s) for q, s in zip(questions, given, strict=True) if q.kind != "unanswerable"]
+    others = [s for q, s in zip(questions, given, strict=True) if q.kind == "unanswerable"]
+    kinds = sorted({q.kind for q, _ in answerable})
+    return {
+        "right": _mean([q.right(s.text) for q, s in answerable]),
+        "answerable": len(answerable),
+        "by_kind": {kind: _mean([q.right(s.text) for q, s in answerable if q.kind == kind]) for kind in kinds},
+        "refused": _mean([s.refused or bool(_DECLINES.search(s.text)) for s in others]),
+        "unanswerable": len(others),
+        "tokens_median": statistics.median(s.tokens for s in given) if given else None,
+        "routes": {
+            route: sum(s.route == route for s in given) for route in sorted({s.route for s in given if s.route})
+        },
+        "seconds": round(seconds, 1),
+    }
+
+
+def _mean(values: Sequence[bool]) -> float | None:
+    return round(sum(values) / len(values), 4) if values else None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""`python -m bench.loop [--minutes M]`: the sample team through two nights; the last line is one JSON object.
+
+After the first night the hand-written questions of examples/harbour are asked; after the second, with new corrections, those
+of the first must still be obeyed. Shares are between 0 and 1, tokens are prompt and reply together.
+"""
+
+import argparse
+import asyncio
+import json
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bench.arms import Arms, Said
+from bot.assembly import assembled
+from bot.demo import SAMPLE, Day, Told, lines
+from bot.quiz import Question, read
+from bot.settings import Settings
+from storage import examples, memories
+from storage.memories import Memory
+
+_LATER = 3
+"""Corrections kept for the second night."""
+
+
+def main() -> None:
+    """Reads the options, runs, prints."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--minutes", type=float, default=4.0, help="training budget of each night")
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--answers", type=Path, help="write every answer to this JSONL file")
+    chosen = options.parse_args()
+    print(json.dumps(asyncio.run(measure(chosen.minutes, chosen.seed, chosen.answers))))
+
+
+async def measure(minutes: float, seed: int, kept: Path | None) -> dict[str, Any]:
+    """Runs both nights on a fresh team in a temporary folder and returns the figures."""
+    console = Console(stderr=True)
+    with tempfile.TemporaryDirectory(prefix="nightschool-bench-") as folder:
+        settings = Settings.load(
+            overrides={"data_folder": folder, "team": "bench", "log_level": "warning", "learning": {"seed": seed}}
+        )
+        async with assembled(settings) as school:
+            day = Day(school, console)
+            await day.read(SAMPLE / "pages", SAMPLE / "chat.jsonl")
+            colleague = await school.colleague()
+            arms = Arms(school, colleague, await school.engine())
+            questions = read(SAMPLE / "questions.jsonl")
+            answerable = [q for q in questions if q.kind in ("fact", "changed", "chat")]
+            before = await asked(arms.product, [q for q in questions if q.kind != "correction"])
+
+            told = [Told(r["question"], r["correction"], r["author"]) for r in lines(SAMPLE / "corrections.jsonl")]
+            ids = [r["id"] for r in lines(SAMPLE / "corrections.jsonl")]
+            first, later = set(ids[:-_LATER]), set(ids[-_LATER:])
+            await day.correct(colleague, told[:-_LATER])
+            await day.vote(
+                colleague, [Told(r["question"], r["value"], r["author"]) for r in lines(SAMPLE / "thumbs.jsonl")]
+            )
+            started = time.monotonic()
+            night = await day.sleep(minutes)
+            seconds = time.monotonic() - started
+            await colleague.wake()
+
+            studied = await _studied(school)
+            covered = [q for q in answerable if any(q.right(m.statement) for m in studied)]
+            alone = await asked(arms.adapter_cued, covered)
+            uncued = await asked(arms.adapter, covered)
+            after = await asked(arms.product, [q for q in questions if q.kind != "correction"])
+            corrected = [q for q in questions if q.correction in first]
+            obeyed = await asked(arms.product, corrected)
+            with_notes = await asked(arms.notes, covered[:40])
+            quiz, quiz_right = await _quiz(school, arms)
+
+            await day.correct(colleague, told[-_LATER:])
+            second = await day.sleep(minutes)
+            await colleague.wake()
+            kept_obeyed = await asked(arms.product, corrected)
+            new_obeyed = await asked(arms.product, [q for q in questions if q.correction in later])
+    own = [(q, s) for q, s in after if s.route == "weights" and s.own]
+    untouched = [(q, s) for (q, s), (_, earlier) in zip(kept_obeyed, obeyed, strict=True) if q.right(earlier.text)]
+    if kept:
+        arms_given = {"before": before, "alone": alone, "after": after, "obeyed": obeyed, "retained": kept_obeyed}
+        rows = [
+            {"arm": arm, "id": q.id, "answer": s.text, "route": s.route} for arm, g in arms_given.items() for q, s in g
+        ]
+        kept.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    figures: dict[str, Any] = {
+        "weights_right": share(alone),
+        "weights_questions": len(alone),
+        "weights_uncued_right": share(uncued),
+        "weights_route_right": share(own),
+        "weights_route_questions": len(own),
+        "quiz_right": quiz_right,
+        "quiz_questions": quiz,
+        "corrections_right": share(obeyed + new_obeyed),
+        "corrections_from_weights": _mean(s.route == "weights" and s.own for _, s in obeyed + new_obeyed),
+        "retained_right": share(untouched),
+        "before_right": share(_of(before, answerable)),
+        "after_right": share(_of(after, answerable)),
+        "unanswerable_refused": _mean(s.refused for q, s in after if q.kind == "unanswerable"),
+        "private_leaked": sum(q.right(s.text) for q, s in after if q.kind == "private"),
+        "tokens_weights_median": statistics.median(s.tokens for _, s in alone),
+        "tokens_notes_median": statistics.median(s.tokens for _, s in with_notes),
+        "notes_right": share(with_notes),
+        "memories_studied": len(studied),
+        "nights": [night.state, second.state],
+        "night_seconds": round(seconds, 1),
+        "step_seconds": {name: round(step.seconds, 1) for name, step in night.steps.items()},
+        "exam": night.report.get("exam"),
+        "peak_memory_bytes": peak(night.report.get("cost", {}).get("peak_training_memory_bytes", 0)),
+        "machine": machine(),
+    }
+    return figures
+
+
+async def asked(arm: Callable[[str], Awaitable[Said]], questions: Sequence[Question]) -> list[tuple[Question, Said]]:
+    """The questions, one after another, with what the arm says."""
+    return [(question, await arm(question.question)) for question in questions]
+
+
+async def _studied(school: Any) -> list[Memory]:
+    async with school.database.team(school.team.id) as connection:
+        return await memories.of_states(connection, ["studied", "learnt"])
+
+
+async def _quiz(school: Any, arms: Arms) -> tuple[int, float | None]:
+    """Machine-written questions about studied memories that were never trained: (asked, share right from the weights alone)."""
+    async with school.database.team(school.team.id) as connection:
+        quiz = await examples.quiz(connection)
+    known = {memory.id for memory in await _studied(school)}
+    mine = [example for example in quiz if example.memory_id in known]
+    right = [(await arms.adapter_cued(example.question)).memory_id == example.memory_id for example in mine]
+    return len(mine), _mean(right)
+
+
+def share(given: Sequence[tuple[Question, Said]]) -> float | None:
+    """Share of right answers, None where nothing was asked."""
+    return _mean(question.right(said.text) for question, said in given)
+
+
+def peak(child: int) -> int:
+    """Most memory in bytes that this process and its training child held together, at worst."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) + child
+
+
+def machine() -> str:
+    """What it ran on, in words."""
+    import os
+    import platform
+
+    return f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
+
+
+def _of(given: Sequence[tuple[Question, Said]], questions: Sequence[Question]) -> list[tuple[Question, Said]]:
+    wanted = {question.id for question in questions}
+    return [(question, said) for question, said in given if question.id in wanted]
+
+
+def _mean(values: Iterable[bool]) -> float | None:
+    found = list(values)
+    return round(sum(found) / len(found), 4) if found else None
+
+
+if __name__ == "__main__":
+    main()
