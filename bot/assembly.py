@@ -63,6 +63,12 @@ class Assembly:
                 self._embedder = await asyncio.to_thread(self._load_embedder)
             return self._embedder
 
+    async def embedder_name(self) -> str:
+        """The name that the embedder has once loaded, without loading it. Raises ModelMissing."""
+        from learner.engine.packaged import embedder_folder, identity
+
+        return await asyncio.to_thread(lambda: identity(embedder_folder(self.settings.embedder)))
+
     async def colleague(self) -> "Colleague":
         """Who answers, with the serving version awake. A new one at each call.
 

@@ -1,5 +1,6 @@
 """`nightschool`: the commands, and what may be said before them. Each command's work is in bot/commands/."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,6 +55,9 @@ app.command(rich_help_panel=OPERATE)(operate.demo)
 
 def main() -> None:
     """The program's entry."""
+    # Said before any library is imported: our own bars tell what goes on, theirs would run across answers.
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     app()
 
 

@@ -10,12 +10,14 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from rich.console import Console
 from rich.text import Text
 
 from storage import memories, persons
-from storage.answers import Answer
+from storage.answers import Answer, Citation
 from storage.database import Database
 from storage.errors import NightschoolError
 from storage.memories import Memory
@@ -44,6 +46,8 @@ _ROUTES = {
     "notes": "No learnt memory is close enough: the answer was read from the passages found in the notes.",
     "unknown": "Neither the weights nor the notes hold it. A reply that states it is learnt.",
 }
+
+_TAUGHT = "Somebody taught or corrected this: it is quoted until the weights have learnt it."
 
 _ASKING = re.compile(
     r"^\s*(?:who|whom|whose|what|when|where|which|why|how|is|are|was|were|do|does|did|can|could|may|must|should|will|"
@@ -88,10 +92,19 @@ class Speech:
 def footer(answer: Answer) -> Iterator[str]:
     """The lines below an answer: its sources, then route, tokens and seconds."""
     for source in {(s.title, s.uri): s for s in answer.sources}.values():
-        yield f"  from {source.title}" + (f" ({source.uri})" if source.uri and source.uri != source.title else "")
+        yield f"  from {named(source)}"
     route = f"{answer.route}, quoted" if answer.quoted else answer.route
     tokens = f"{answer.prompt_tokens} + {answer.completion_tokens} tokens"
     yield f"  {route} · {tokens} · {answer.latency_ms / 1000:.1f} s · answer {answer.id}"
+
+
+def named(source: Citation) -> str:
+    """A source's title and where it is: `Offices › Cork (pages/offices.md)`."""
+    place = source.uri or ""
+    if place.startswith("file://"):
+        path = Path(url2pathname(urlsplit(place).path))
+        place = str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    return f"{source.title} ({place})" if place and place != source.title else source.title
 
 
 class Chat:
@@ -198,16 +211,17 @@ class Chat:
             if not answer.sources:
                 self._say("The last answer has no source.")
             for source in answer.sources:
-                self._say(f"{source.title}{f' ({source.uri})' if source.uri else ''}")
-                self._out.print(f"  “{source.quote}”", markup=False, highlight=False)
+                self._say(named(source))
+                self._out.print(f"  “{source.quote}”", markup=False, highlight=False, soft_wrap=True)
 
     async def _why(self, _: str) -> None:
         answer = self._answered()
         if answer is None:
             return
-        self._say(_ROUTES.get(answer.route, answer.route))
-        if answer.quoted:
-            self._say("What the model wrote did not agree with its evidence, so the evidence itself was quoted.")
+        taught = answer.route == "notes" and answer.memory_id is not None
+        self._say(_TAUGHT if taught else _ROUTES.get(answer.route, answer.route))
+        if answer.quoted and answer.route == "weights":
+            self._say("What the model wrote did not agree with that memory, so the memory itself was quoted.")
         if answer.memory_id is not None:
             async with self._database.team(self._team.id) as connection:
                 memory = await memories.get(connection, answer.memory_id)
@@ -217,15 +231,15 @@ class Chat:
             self._say(f"The model's confidence: {answer.confidence:.2f}")
 
     async def _help(self, _: str) -> None:
-        self._out.print(HELP, markup=False, highlight=False)
+        self._out.print(HELP, markup=False, highlight=False, soft_wrap=True)
 
     def _corrects(self, line: str) -> bool:
-        """Whether a plain line corrects or teaches rather than asks: "no, it's Friday"; after an unknown a statement."""
+        """Whether a plain line corrects or teaches, not asks: "no, it's Friday"; after an unknown any statement."""
         from bot.feedback import is_correction
 
         if self._last is None or line.rstrip().endswith("?"):
             return False
-        states = self._last.route == "unknown" and len(line.split()) >= 3 and not _ASKING.match(line)
+        states = self._last.route == "unknown" and 3 <= len(line.split()) <= 60 and not _ASKING.match(line)
         return states or is_correction(line)
 
     def _answered(self) -> Answer | None:

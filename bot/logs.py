@@ -1,5 +1,6 @@
 """Structured logs: one shape for our lines and the libraries', on stderr, without anybody's words or passwords."""
 
+import asyncio
 import logging
 import sys
 from collections.abc import MutableMapping
@@ -36,12 +37,20 @@ def configure(level: str = "info", form: Literal["console", "json"] = "console")
         plain = structlog.dev.plain_traceback
         last.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain))
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_without_stops)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def _without_stops(record: logging.LogRecord) -> bool:
+    # Work that was told to stop is no error: procrastinate shows its traceback all the same.
+    if record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
+        record.exc_info = None
+    return True
 
 
 def _without_passwords(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

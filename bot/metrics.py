@@ -56,11 +56,11 @@ async def refresh(database: Database, team: Team) -> None:
     for state in _NIGHT_STATES:
         NIGHTS.labels(team.key, state).set(sum(night.state == state for night in held))
     SERVING.labels(team.key).set(serving.number if serving else 0)
-    ended = [night for night in held if night.ended_at]
+    ended = [(night.ended_at, night.started_at) for night in held if night.ended_at]
     if ended:
-        last = max(ended, key=lambda night: night.ended_at)
-        NIGHT_SECONDS.labels(team.key).set((last.ended_at - last.started_at).total_seconds())
-        NIGHT_ENDED.labels(team.key).set(last.ended_at.timestamp())
+        end, start = max(ended)
+        NIGHT_SECONDS.labels(team.key).set((end - start).total_seconds())
+        NIGHT_ENDED.labels(team.key).set(end.timestamp())
 
 
 def exposed() -> bytes:

@@ -11,12 +11,18 @@ from rich.text import Text
 from storage.nights import Night
 
 _SECTIONS = {
+    "verdict": "",
     "learnt": "Learnt",
     "corrected": "Corrected",
+    "refreshed": "Refreshed",
+    "not_yet": "Not yet learnt",
     "refused": "Refused",
     "conflicts": "Conflicts to settle",
+    "overridden": "Overridden by something newer",
     "withheld": "Withheld from training",
     "kept": "Kept from earlier nights",
+    "forgotten": "Forgotten",
+    "exam": "Exam",
     "cost": "Cost",
 }
 _STATES = {
@@ -46,9 +52,8 @@ def _parts(night: Night, items: int) -> Iterator[RenderableType]:
     # The sections known here come first and in order; what else a night reports follows under its own name.
     for name in [*(n for n in _SECTIONS if n in night.report), *(n for n in night.report if n not in _SECTIONS)]:
         value = night.report[name]
-        if value is None or value == [] or value == {}:
-            continue
-        yield Text()
+        if not value and name != "learnt":
+            continue  # nothing of the kind; that nothing was learnt is worth saying
         yield from _section(_SECTIONS.get(name, name.replace("_", " ").capitalize()), value, items)
 
 
@@ -63,7 +68,7 @@ def _section(title: str, value: Any, items: int) -> Iterator[RenderableType]:
         yield Text.from_markup(f"[bold]{escape(title)}[/bold] ({len(value)})")
         yield from _list(value, items)
     else:
-        yield Text.from_markup(f"[bold]{escape(title)}[/bold] {escape(_plain(value))}")
+        yield Text.assemble((title, "bold"), " " if title else "", _plain(value))
 
 
 def _list(values: Iterable[Any], items: int) -> Iterator[RenderableType]:
@@ -81,6 +86,8 @@ def _plain(value: Any) -> str:
         return f"{value:,.2f}".rstrip("0").rstrip(".")
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, Mapping) and value.keys() == {"old", "new"}:
+        return f"{_plain(value['old'])} → {_plain(value['new'])}"
     if isinstance(value, Mapping):
         return ", ".join(f"{str(k).replace('_', ' ')}: {_plain(v)}" for k, v in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):

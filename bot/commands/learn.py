@@ -12,6 +12,7 @@ from bot.settings import Settings
 from storage.errors import NightschoolError
 
 if TYPE_CHECKING:
+    from bot.assembly import Assembly
     from connectors.connector import Connector, Synced
     from storage.database import Database
 
@@ -48,21 +49,24 @@ def sync(
                 for name, connector in connectors:
 
                     def tell(item: str, at: int, total: int | None, name: str = name) -> None:
-                        line(f"reading {name}", at, total)
+                        line(f"reading {name}", at, total, item)
 
                     try:
                         done.append((name, await connector.sync(school.database, school.team.id, tell)))
+                        line(f"reading {name}", 1, 1, "")
                     except NightschoolError as error:
                         if len(connectors) == 1:
                             raise
                         broken.append(error)  # one folder that is away does not keep the others from being read
-                line("making notes", 0, None)
-                made = await notes.index(
-                    school.database,
-                    school.team,
-                    await school.embedder(),
-                    lambda at, total: line("making notes", at, total),
-                )
+                made = 0
+                if await _news(school):
+                    line("making notes", 0, None, "")
+                    made = await notes.index(
+                        school.database,
+                        school.team,
+                        await school.embedder(),
+                        lambda at, total: line("making notes", at, total, f"{at} of {total} documents and messages"),
+                    )
         _show_synced(done, made)
         if broken:
             raise NightschoolError("\n".join(str(error) for error in broken))
@@ -91,9 +95,9 @@ def night(
             learning = learning.model_copy(update={"night_minutes": minutes})
         async with assembled(settings) as school:
             with progress() as line:
-                line("waking up", None, None)
+                line("waking up", None, None, "")
                 engine, embedder, base = await school.engine(), await school.embedder(), await school.base()
-                line("waking up", 1, 1)
+                line("waking up", 1, 1, "")
                 slept = await nightly.run(
                     school.database,
                     school.team,
@@ -103,7 +107,7 @@ def night(
                     folder=settings.nights_folder,
                     base=base,
                     learning=learning,
-                    progress=lambda step, share, detail: line(step, round(share * 100), 100),
+                    progress=lambda step, share, remark: line(step, share, 1, remark),
                 )
         out.print(card(slept))
 
@@ -220,6 +224,15 @@ async def _known(database: "Database", team_id: int) -> list[tuple[str, "Connect
     if not found:
         raise NoSources
     return found
+
+
+async def _news(school: "Assembly") -> bool:
+    """Whether something has no passages yet; asked without the model, so that a sync without news is quick."""
+    from storage import documents, messages
+
+    name = await school.embedder_name()
+    async with school.database.team(school.team.id) as connection:
+        return bool(await documents.unindexed(connection, name) or await messages.unindexed(connection, name))
 
 
 def _show_synced(done: list[tuple[str, "Synced"]], passages: int) -> None:

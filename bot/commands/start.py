@@ -12,7 +12,16 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -102,30 +111,41 @@ def show(settings: Settings) -> None:
     err.print(table, style="dim")
 
 
-@contextlib.contextmanager
-def progress() -> Iterator[Callable[[str, float | None, float | None], None]]:
-    """Progress bars on stderr: call with a line's name, how much is done and of how much (None: unknown).
+Line = Callable[[str, float | None, float | None, str], None]
 
-    Without a terminal each line is written once, when it begins.
+
+@contextlib.contextmanager
+def progress() -> Iterator[Line]:
+    """Progress bars on stderr: call with a line's name, how much is done, of how much (None: unknown), and a remark.
+
+    Without a terminal each line is written when it begins, and with its remark when it is done.
     """
     if not err.is_terminal:
-        begun: set[str] = set()
+        stages: dict[str, int] = {}
 
-        def write(name: str, done: float | None, total: float | None) -> None:
-            if name not in begun:
-                begun.add(name)
-                err.print(Text(name, style="dim"), soft_wrap=True)
+        def write(name: str, done: float | None, total: float | None, remark: str) -> None:
+            stage = 2 if total and done and done >= total else 1
+            if stages.get(name, 0) < stage and (stage == 1 or remark or name not in stages):
+                err.print(Text(f"{name} {remark}".rstrip(), style="dim"), soft_wrap=True)
+            stages[name] = max(stage, stages.get(name, 0))
 
         yield write
         return
-    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    columns = (
+        SpinnerColumn(finished_text="✓"),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[remark]}"),
+    )
     with Progress(*columns, console=err) as bars:
-        lines: dict[str, Any] = {}
+        lines: dict[str, TaskID] = {}
 
-        def draw(name: str, done: float | None, total: float | None) -> None:
+        def draw(name: str, done: float | None, total: float | None, remark: str) -> None:
             if name not in lines:
-                lines[name] = bars.add_task(name, total=total)
-            bars.update(lines[name], completed=done or 0, total=total)
+                lines[name] = bars.add_task(name, total=total, remark="")
+            bars.update(lines[name], completed=done or 0, total=total, remark=escape(remark))
 
         yield draw
 

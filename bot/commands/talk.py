@@ -1,6 +1,7 @@
 """Commands for people: ask, chat, memories, forget, feedback."""
 
 import uuid
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,11 +10,22 @@ from rich.text import Text
 
 from bot.commands.start import Call, bounded, err, out, prepare, run
 from bot.settings import Settings
+
 if TYPE_CHECKING:
     from storage.memories import Memory
 
 LISTED = 200
 """How many rows a list shows at most; the newest come first."""
+
+
+class State(StrEnum):
+    """The states of a memory, as --state takes them."""
+
+    noted = "noted"
+    studied = "studied"
+    learnt = "learnt"
+    forgotten = "forgotten"
+    retracted = "retracted"
 
 
 def ask(context: typer.Context, question: Annotated[str, typer.Argument(help="What you want to know.")]) -> None:
@@ -55,7 +67,7 @@ def chat(context: typer.Context) -> None:
         settings = call.settings()
         prepare(call, settings)
         # The keyboard has the main thread, where Ctrl-C and readline work as everywhere; the loop lives beside it.
-        signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(SystemExit(143)))
+        signal.signal(signal.SIGTERM, _leave)
         with start_blocking_portal() as portal, portal.wrap_async_context_manager(assembled(settings)) as school:
             person = portal.call(operator, school.database, school.team)
             with err.status("waking up …"):
@@ -73,7 +85,7 @@ def chat(context: typer.Context) -> None:
 def memories(
     context: typer.Context,
     state: Annotated[
-        str | None, typer.Option(help="Only those noted, studied, learnt, forgotten or retracted.")
+        State | None, typer.Option(help="Only those of this state; without it all that it may use.")
     ] = None,
     search: Annotated[str | None, typer.Option(help="Only those with all of these words.")] = None,
 ) -> None:
@@ -81,22 +93,22 @@ def memories(
 
     Example: nightschool memories --state learnt --search "door code"
     """
-    states = ("noted", "studied", "learnt", "forgotten", "retracted")
-    if state is not None and state not in states:
-        raise typer.BadParameter(f"{state!r} is no state: one of {', '.join(states)}", param_hint="--state")
 
     async def work(settings: Settings) -> None:
         from bot.assembly import ensure_team, open_database
         from storage import memories as ledger
 
+        usable: list[ledger.State] = ["noted", "studied", "learnt"]
+
         words = (search or "").casefold().split()
         async with open_database(settings) as database:
             team = await ensure_team(settings, database)
             async with database.team(team.id) as connection:
-                found = await ledger.of_states(connection, [state] if state else ["noted", "studied", "learnt"])
+                found = await ledger.of_states(connection, [state.value] if state else usable)
         found = [m for m in found if all(word in _findable(m) for word in words)]
         if not found:
-            out.print("No memories yet: nightschool sync FOLDER brings some." if not words and not state else "None.")
+            none = "No memories yet: nightschool sync FOLDER reads pages, and the night takes memories from them."
+            out.print("None like that." if words or state else none)
             return
         show_memories(sorted(found, key=lambda m: m.id, reverse=True)[:LISTED])
         if len(found) > LISTED:
@@ -192,6 +204,10 @@ def show_memories(found: "list[Memory]") -> None:
     for memory in found:
         table.add_row(str(memory.id), memory.state, Text(memory.statement), Text(provenance(memory)))
     out.print(table)
+
+
+def _leave(*_: object) -> None:
+    raise SystemExit(143)
 
 
 def _findable(memory: "Memory") -> str:

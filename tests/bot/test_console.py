@@ -1,0 +1,131 @@
+"""The chat, line by line, with the real colleague; and the loop that reads the lines."""
+
+import io
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from bot.assembly import Assembly, assembled
+from bot.console import Chat, converse, named, operator
+from bot.settings import Settings
+from storage import feedback, memories
+from storage.answers import Citation
+
+
+class Talk:
+    """A chat with what it wrote."""
+
+    def __init__(self, school: Assembly, chat: Chat, out: io.StringIO) -> None:
+        self.school = school
+        self.chat = chat
+        self._out = out
+
+    async def say(self, line: str) -> str:
+        """What comes of one line."""
+        self._out.seek(0)
+        self._out.truncate()
+        assert await self.chat.turn(line)
+        return self._out.getvalue()
+
+
+@pytest.fixture
+async def talk(settings: Callable[..., Settings]) -> AsyncIterator[Talk]:
+    out = io.StringIO()
+    async with assembled(settings()) as school:
+        person = await operator(school.database, school.team)
+        colleague, feedbacks = await school.colleague(), await school.feedbacks()
+        console = Console(file=out, width=200)
+        yield Talk(school, Chat(school.database, school.team, colleague, feedbacks, person, console), out)
+
+
+async def test_teach_ask_rate_and_forget(talk: Talk) -> None:
+    assert "ask something first" in await talk.say("+")
+    assert "I don't know" in await talk.say("What is the code of the printer?")
+
+    taught = await talk.say("The code of the printer is 4711.")
+    assert "Taken as a correction" in taught and "4711" in taught
+    answer = await talk.say("What is the code of the printer?")
+    assert "4711" in answer and "notes, quoted" in answer and "tokens" in answer and "from " in answer
+    assert "4711" in await talk.say("/sources")
+    why = await talk.say("/why")
+    assert "taught or corrected" in why and "noted" in why
+
+    assert "good" in await talk.say("+")
+    assert "not good" in await talk.say("-")
+    assert "Taken as a correction" in await talk.say("no, it's 4712 since Monday")
+    assert "4712" in await talk.say("What is the code of the printer?")
+
+    assert "Remembered" in await talk.say("/remember The coffee machine is cleaned on Thursdays.")
+    assert "Thursdays" in await talk.say("When is the coffee machine cleaned?")
+    assert "Forgotten" in await talk.say("/forget when the coffee machine is cleaned")
+    assert "Thursdays" not in await talk.say("When is the coffee machine cleaned?")
+
+    async with talk.school.database.team(talk.school.team.id) as connection:
+        standing = await feedback.standing(connection)
+        known = await memories.of_states(connection, ["noted"])
+    assert sorted((f.kind, f.value) for f in standing if f.kind == "thumbs") == [("thumbs", "down")]
+    assert "It's 4712 since Monday." in {m.statement for m in known}
+
+
+async def test_bad_lines_are_told_and_the_chat_goes_on(talk: Talk) -> None:
+    assert "no question" in (await talk.say("")).lower()
+    assert "50,000 characters" in await talk.say("x" * 50000)
+    assert "There is no /bogus" in await talk.say("/bogus")
+    assert "Correct it to what?" in await talk.say("/correct")
+    assert "Remember what?" in await talk.say("/remember")
+    assert "Forget what?" in await talk.say("/forget")
+    assert "nightschool memories" in await talk.say("/forget the colour of the moon")
+    assert "nightschool memories" in await talk.say("/forget 999999")
+    assert "ask something first" in await talk.say("/why")
+    assert "/correct" in await talk.say("/help")
+    assert not await talk.chat.turn("/quit")
+
+
+async def test_a_question_is_not_a_correction(talk: Talk) -> None:
+    await talk.say("Where is the key?")
+    assert "Taken" not in await talk.say("No idea where it is?")
+    assert "Taken" not in await talk.say("what about the other key")
+    assert "Taken" not in await talk.say("/usr/bin is a folder, is it not?")
+
+
+def test_a_pipe_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    raw = io.TextIOWrapper(io.BytesIO(b"one\n\ncaf\xff\n" + b"y" * 300 + b"\nstop\nnever\n"), encoding="utf-8")
+    monkeypatch.setattr("sys.stdin", raw)
+    heard: list[str] = []
+
+    def turn(line: str) -> Future[bool]:
+        heard.append(line)
+        future: Future[bool] = Future()
+        future.set_result(line != "stop")
+        return future
+
+    out = io.StringIO()
+    converse(turn, tmp_path / "history", Console(file=out, width=400))
+    assert heard == ["one", "", "caf�", "y" * 300, "stop"]
+    assert "(300 characters)" in out.getvalue()
+
+
+def test_ctrl_c_stops_the_answer_and_not_the_chat(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("one\ntwo\n"))
+    answering: list[Future[bool]] = []
+
+    class Interrupted(Future[bool]):
+        def result(self, timeout: float | None = None) -> bool:
+            raise KeyboardInterrupt
+
+    def turn(line: str) -> Future[bool]:
+        answering.append(Interrupted())
+        return answering[-1]
+
+    converse(turn, tmp_path / "history", Console(file=io.StringIO()))
+    assert [future.cancelled() for future in answering] == [True, True]
+
+
+def test_a_source_is_named_with_its_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert named(Citation("Hours", (tmp_path / "a b" / "hours.md").as_uri(), "")) == "Hours (a b/hours.md)"
+    assert named(Citation("Hours", "https://wiki.example/hours", "")) == "Hours (https://wiki.example/hours)"
+    assert named(Citation("ada", None, "")) == "ada"

@@ -1,0 +1,146 @@
+"""The doctor: a well place, and each thing that can be wrong, with what to do about it."""
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from bot import doctor
+from bot.settings import Settings
+from storage import adapters
+from storage.adapter_files import AdapterFiles
+from storage.database import Database
+from storage.teams import Team
+
+MakeSettings = Callable[..., Settings]
+
+
+@pytest.fixture
+def examined(
+    database: Database,
+    team: Team,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    quiet_logs: None,
+) -> Callable[..., tuple[int, str]]:
+    """Runs the doctor with variables set: exit code and what it wrote."""
+    monkeypatch.chdir(tmp_path)
+    for name in [n for n in os.environ if n.startswith("NIGHTSCHOOL_")]:
+        monkeypatch.delenv(name)
+
+    def run(**variables: str) -> tuple[int, str]:
+        given = {
+            "DATABASE_URL": database.url,
+            "NIGHTSCHOOL_TEAM": team.key,
+            "NIGHTSCHOOL_MODEL": str(tiny_model),
+            "NIGHTSCHOOL_DATA_FOLDER": str(tmp_path / "data"),
+        }
+        for name, value in (given | variables).items():
+            monkeypatch.setenv(name, value)
+        out = io.StringIO()
+        code = doctor.examine(None, {}, Console(file=out, width=300))
+        return code, out.getvalue()
+
+    return run
+
+
+def test_a_place_that_is_well(examined: Callable[..., tuple[int, str]]) -> None:
+    code, said = examined()
+    assert code == 0, said
+    assert "✗" not in said
+    for name in ("python", "settings", "data folder", "base model", "embedder", "adapters", "database", "isolation"):
+        assert f"✓ {name}: " in said
+    assert "! version at work: none yet" in said
+    assert "nightschool night" in said
+    assert list(Path("data/adapters").iterdir()) == [], "it leaves nothing behind"
+
+
+def test_it_works_while_the_database_is_away(examined: Callable[..., tuple[int, str]]) -> None:
+    code, said = examined(DATABASE_URL="postgresql://ada:hunter2@127.0.0.1:1/none?connect_timeout=1")
+    assert code == 1
+    assert "✗ database: " in said and "cannot be reached" in said
+    assert "✓ base model" in said
+    assert "hunter2" not in said
+
+
+def test_each_fault_is_named(examined: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    code, said = examined(
+        NIGHTSCHOOL_MODEL="/no/such/model",
+        NIGHTSCHOOL_EMBEDDER="/no/such/embedder",
+        NIGHTSCHOOL_ADAPTERS=str(tmp_path / "file" / "adapters"),
+        NIGHTSCHOOL_LEARNING__RNK="3",
+    )
+    assert code == 1
+    assert "did you mean 'learning.rank'?" in said, "settings that cannot be read come first"
+    os.environ.pop("NIGHTSCHOOL_LEARNING__RNK")
+    code, said = examined(
+        NIGHTSCHOOL_MODEL="/no/such/model",
+        NIGHTSCHOOL_EMBEDDER="/no/such/embedder",
+        NIGHTSCHOOL_ADAPTERS=str(tmp_path / "file" / "adapters"),
+        NIGHTSCHOOL_TIMEZON="UTC",
+    )
+    assert code == 1
+    for fault in (
+        "✗ base model: ",
+        "✗ embedder: ",
+        "✗ adapters: ",
+        "! settings: the environment's NIGHTSCHOOL_TIMEZON",
+    ):
+        assert fault in said
+    assert "did you mean NIGHTSCHOOL_TIMEZONE?" in said
+
+
+async def test_a_version_at_work_that_was_tampered_with(
+    database: Database, team: Team, settings: MakeSettings, tmp_path: Path
+) -> None:
+    from learner.engine.packaged import identity
+
+    chosen = settings()
+    staged = tmp_path / "staged"
+    staged.mkdir()
+    (staged / "adapter_model.safetensors").write_bytes(b"\x02\x00\x00\x00\x00\x00\x00\x00{}")
+    (staged / "adapter_config.json").write_text("{}")
+    base = identity(Path(chosen.model))
+    stored = await AdapterFiles(chosen.adapters_root).put(staged, f"{team.key}-1", {"base_model": base})
+    async with database.team(team.id) as connection:
+        adapter = await adapters.ensure(connection)
+        version = await adapters.register(
+            connection,
+            adapter.id,
+            base_model=base,
+            uri=stored.uri,
+            sha256=stored.sha256,
+            bytes=stored.bytes,
+            night_id=None,
+            memory_ids=[],
+        )
+        await adapters.switch(connection, version.id)
+    assert (await doctor.serving_version(chosen, database, team)).state == "ok"
+
+    other = settings(model=str(Path(chosen.model).parent / "other"))
+    foreign = await doctor.serving_version(other, database, team)
+    assert foreign.state == "warn" and "base model is missing" in foreign.found
+
+    [weights] = Path(chosen.adapters_root).rglob("adapter_model.safetensors")
+    weights.chmod(0o644)
+    weights.write_bytes(b"\x02\x00\x00\x00\x00\x00\x00\x00[]")
+    tampered = await doctor.serving_version(chosen, database, team)
+    assert tampered.state == "fail"
+    assert "rollback" in tampered.to_do
+    assert not list(chosen.folder.glob("doctor-*")), "it leaves nothing behind"
+
+
+def test_a_data_folder_without_rights_or_room(
+    settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert doctor.disk(settings(data_folder=tmp_path / "file")).state == "fail"
+    usage = type("Usage", (), {"free": 100 * 2**20})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    full = doctor.disk(settings())
+    assert full.state == "fail" and "free some space" in full.to_do
