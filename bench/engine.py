@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
 from learner.engine.adapters import layer_shapes
+from learner.engine.decoding import pad_left
 from learner.engine.engine import Message
 from learner.engine.local import LocalEngine, best_device, best_dtype
 from learner.engine.packaged import PACKAGED, base_model_folder
@@ -78,8 +80,6 @@ class Plain:
         self.model.eval()
 
     def run(self, requests: int, adapters: list[str]) -> int:
-        from learner.engine.decoding import pad_left
-
         ids, mask, _ = pad_left([self.prompts.render(question(n)) for n in range(requests)], self.model.device)
         options: dict[str, Any] = {"max_new_tokens": NEW_TOKENS, "min_new_tokens": NEW_TOKENS, "do_sample": False}
         if len(adapters) > 1:
@@ -125,7 +125,7 @@ async def swap(engine: LocalEngine, old: str, new: str, folder: Path) -> tuple[f
 
 async def measure(model: str, minutes: float, note: Callable[[str], None]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
-        folder = base_model_folder(model, Path.home() / ".cache" / "nightschool" if model == PACKAGED else Path())
+        folder = base_model_folder(model, Path(".nightschool"))
         engine = LocalEngine(folder, memory_bytes=2 * 10**9)
         engine.stops = frozenset()
         plain_base = AutoModelForCausalLM.from_pretrained(str(folder))
@@ -168,6 +168,7 @@ async def measure(model: str, minutes: float, note: Callable[[str], None]) -> di
         "rounds": rounds,
         "base_model": engine.base_model,
         "adapter_bytes": size,
+        "load_average": round(os.getloadavg()[1], 1),  # of five minutes: above the cores, figures are of a busy machine
         "threads": torch.get_num_threads(),
         "dtype": str(best_dtype(best_device())).removeprefix("torch."),
     }

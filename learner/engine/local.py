@@ -34,7 +34,7 @@ from learner.engine.worker import Scoring, Worker
 
 log = structlog.get_logger(__name__)
 
-_PROBE_TOKENS = 8
+_PROBE_TOKENS = 4
 
 
 @dataclass(slots=True, eq=False)
