@@ -1,10 +1,12 @@
 """The embedded PostgreSQL: a server in a folder, shared by every process that opens the folder, stopped by the last."""
 
-import os
+import shutil
 import subprocess
 import threading
+import uuid
 import warnings
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import fasteners  # type: ignore[import-untyped]
@@ -20,8 +22,6 @@ with warnings.catch_warnings():
 
 log = structlog.get_logger(__name__)
 
-# The lock between processes does not hold back threads of one process.
-_threads = threading.Lock()
 _users: Counter[Path] = Counter()
 
 
@@ -32,66 +32,107 @@ def start(folder: Path) -> str:
     Raises DatabaseAway with the reason and what to do.
     """
     folder = folder.expanduser().resolve()
-    with _threads:
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(folder):
+            if not (folder / "PG_VERSION").exists():
+                _initialise(folder)
             _drop_stale_pid_file(folder)
             server = _server(folder)
             # Always start(): get_server() alone hands out its cached object without looking whether it still runs.
             server.start()
-        except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as error:
-            raise DatabaseAway(
-                f"The embedded PostgreSQL in {folder} did not start ({_reason(error)}). See {folder / 'log'}; check "
-                "that the disk has room and the folder is yours, or set DATABASE_URL to a server of your own."
-            ) from error
-        _forget_dead(server)
-        _users[folder] += 1
-        return str(server.get_uri())
+            _forget_dead(server)
+            _users[folder] += 1
+            return str(server.get_uri())
+    except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as error:
+        raise DatabaseAway(
+            f"The embedded PostgreSQL in {folder} did not start ({str(error) or type(error).__name__}). See "
+            f"{folder / 'log'}; check that the disk has room and the folder is yours, or set DATABASE_URL to a server of "
+            "your own."
+        ) from error
 
 
 def stop(folder: Path) -> None:
     """Leaves the server of a folder; the last user in the last process stops it. Blocking."""
     folder = folder.expanduser().resolve()
-    with _threads:
+    if not folder.exists():
+        _users.pop(folder, None)
+        return
+    with _lock(folder):
         _users[folder] -= 1
-        if _users[folder] > 0 or not folder.exists():
-            return
-        server = _server(folder)
-        _forget_dead(server)
-        server.cleanup()
+        if _users[folder] <= 0:
+            server = _server(folder)
+            _forget_dead(server)
+            server.cleanup()
+
+
+class _Lock:
+    """Between threads and between processes, for as long as it is entered; the same thread may enter it again."""
+
+    def __init__(self, file: Path) -> None:
+        self._threads = threading.RLock()
+        self._processes = fasteners.InterProcessLock(file)
+        self._depth = 0
+
+    def __enter__(self) -> None:
+        self._threads.acquire()
+        if self._depth == 0:
+            self._processes.acquire()
+        self._depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self._processes.release()
+        self._threads.release()
+
+
+@cache
+def _lock(folder: Path) -> _Lock:
+    return _Lock(folder.with_name(folder.name + ".lock"))
 
 
 def _server(folder: Path) -> PostgresServer:
     server = get_server(folder, start=False)
-    # The library's lock is one file in /tmp for the whole machine, which a second user of it could not open.
-    server._lock = fasteners.InterProcessLock(folder.with_name(folder.name + ".lock"))
+    # The library's own lock is one file in /tmp for the whole machine, which a second user of it could not open.
+    server._lock = _lock(folder)
     return server
+
+
+def _initialise(folder: Path) -> None:
+    """Makes the folder in one step: one that was killed halfway would look like a database and never start."""
+    prefix = f".{folder.name}-new-"
+    for left in folder.parent.glob(f"{prefix}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    staging = folder.with_name(f"{prefix}{uuid.uuid4().hex[:8]}")
+    try:
+        get_server(staging, start=False).ensure_pgdata_inited()
+        staging.rename(folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _forget_dead(server: PostgresServer) -> None:
     """Takes killed processes off the list of users, else a SIGKILL would keep the server running for ever."""
-    with server._lock:
-        pids = server.global_process_id_list
-        alive = [pid for pid in pids.get_and_remove(-1) if psutil.pid_exists(pid)]
-        pids.put(alive)
+    pids = server.global_process_id_list
+    pids.put([pid for pid in pids.get_and_remove(-1) if _name(pid) is not None])
 
 
 def _drop_stale_pid_file(folder: Path) -> None:
-    """Removes a pid file whose pid is another program's after a crash: the library would take that for ours."""
+    """Removes a pid file whose pid is another program's or a zombie's after a crash: the library takes it for a server."""
     pid_file = folder / "postmaster.pid"
-    try:
-        pid = int(pid_file.read_text().split("\n", 1)[0])
-    except (FileNotFoundError, ValueError):
+    if not pid_file.exists():
         return
-    try:
-        if "postgres" in psutil.Process(pid).name():
-            return
-    except psutil.Error:
-        pass
-    if pid != os.getpid() or pid_file.exists():
-        log.warning("stale_postmaster_pid_removed", folder=str(folder), pid=pid)
+    first = pid_file.read_text().split("\n", 1)[0]
+    if not (first.isdecimal() and "postgres" in (_name(int(first)) or "")):
+        log.warning("stale_postmaster_pid_removed", folder=str(folder))
         pid_file.unlink(missing_ok=True)
 
 
-def _reason(error: BaseException) -> str:
-    return str(error).strip() or type(error).__name__
+def _name(pid: int) -> str | None:
+    """The name of a living process; None for a dead one and for a zombie, which a container without init keeps for ever."""
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.name()
+    except psutil.Error:
+        return None

@@ -141,8 +141,12 @@ def _place() -> str:
 
 
 def _is_dead(owner: str) -> bool:
-    """Whether an owner is surely gone: of this very place, and no process has its pid. In doubt it lives."""
+    """Whether an owner is surely gone: of this very place, and no living process has its pid. In doubt it lives."""
     place, pid, _ = owner.rsplit("/", 2)
-    if place != _place() or not Path("/proc/self/ns/pid").exists():
+    if place != _place() or not Path("/proc/self/stat").exists():
         return False
-    return not Path(f"/proc/{pid}").exists()
+    try:
+        # "1234 (name) S …": Z is a zombie.
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[-1].startswith("Z")
+    except OSError:
+        return True
