@@ -67,8 +67,6 @@ class Database:
             max_size=pool_size,
             open=False,
             configure=_configure,
-            # A look at each connection before it is lent: after a restart of the server nobody gets a dead one.
-            check=AsyncConnectionPool.check_connection,
             timeout=_WAIT_SECONDS,
             reconnect_timeout=_RECONNECT_SECONDS,
             name="nightschool",
@@ -101,10 +99,32 @@ class Database:
     @asynccontextmanager
     async def _transaction(self, team_id: int | None) -> AsyncIterator[Connection]:
         with _named_errors(self.url):
-            async with self._pool.connection() as connection:
-                if team_id is not None:
+            connection = await self._begun(team_id)
+            try:
+                async with connection:
+                    yield connection
+            finally:
+                await self._pool.putconn(connection)
+
+    async def _begun(self, team_id: int | None) -> Connection:
+        """A connection with its transaction begun; one that died in the pool (the server restarted) is passed over.
+
+        The pool's own check would do the same with seconds of pause after each dead one, and at a round trip's cost.
+        """
+        for last in [False] * self._pool.max_size + [True]:
+            connection = await self._pool.getconn()
+            try:
+                if team_id is None:
+                    await connection.execute(_SQL["begin"])
+                else:
                     await connection.execute(_SQL["confine"], {"team": str(int(team_id))})
-                yield connection
+                return connection
+            except BaseException as error:
+                dead = connection.closed and isinstance(error, psycopg.OperationalError)
+                await self._pool.putconn(connection)
+                if last or not dead:
+                    raise
+        raise AssertionError("the loop returns or raises")
 
     async def listen(self, channel: str, *, gap: str | None = None) -> AsyncIterator[str]:
         """The payloads of NOTIFY on a channel, for ever; reconnects by itself.

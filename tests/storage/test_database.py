@@ -150,15 +150,23 @@ async def test_away_in_the_middle_and_healthy_within_five_seconds_of_its_return(
 
 
 async def test_nobody_gets_a_connection_that_died_in_the_pool(database, team):
+    async def use():
+        async with database.team(team.id) as connection:
+            await connection.execute("SELECT pg_sleep(0.3)")
+
+    # The pool grows to its full size, and every one of them dies.
+    await asyncio.gather(*(use() for _ in range(8)))
     async with await psycopg.AsyncConnection.connect(database.url, autocommit=True) as connection:
         await connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE application_name = 'nightschool' AND pid <> pg_backend_pid()"
         )
     await asyncio.sleep(0.1)
+    begun = time.monotonic()
     for _ in range(10):
         async with database.team(team.id) as connection:
             await connection.execute("SELECT 1")
+    assert time.monotonic() - begun <= 2
 
 
 async def test_listening_survives_the_loss_of_its_connection(database):
@@ -275,3 +283,20 @@ async def test_without_pgvector_it_says_how_to_get_it(database, owner_url, tmp_p
     monkeypatch.setitem(migrate._SQL, "create_vector", "CREATE EXTENSION no_such_extension")
     with pytest.raises(NoPgvector, match="pgvector"):
         await Database.open(owner_url, tmp_path)
+
+
+async def test_a_cancelled_transaction_gives_its_connection_back_and_leaves_nothing(database, team):
+    async def hang():
+        async with database.team(team.id) as connection:
+            await connection.execute("INSERT INTO persons (name) VALUES ('Ada')")
+            await connection.execute("SELECT pg_sleep(60)")
+
+    for _ in range(3):
+        hanging = [asyncio.create_task(hang()) for _ in range(8)]
+        await asyncio.sleep(0.3)
+        for task in hanging:
+            task.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+    async with database.team(team.id) as connection:
+        row = await (await connection.execute("SELECT count(*) AS n FROM persons")).fetchone()
+        assert row["n"] == 0
