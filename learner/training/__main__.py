@@ -1,4 +1,4 @@
-"""`python -m learner.training FOLDER`: the training process. Talks JSON lines on standard output; see learner.training.run."""
+"""`python -m learner.training FOLDER`: the training process, heard by learner.training.run on standard output."""
 
 import dataclasses
 import os

@@ -1,32 +1,58 @@
 """Which examples are seen together, and when."""
 
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
 
 POOL = 16
 """Batches sorted by length together: large enough that little padding is left, small enough that order stays random."""
 
 
-def length_grouped(lengths: Sequence[int], batch_size: int, epochs: float, seed: int) -> list[list[int]]:
+def length_grouped(
+    lengths: Sequence[int], batch_size: int, epochs: float, seed: int, kinds: Sequence[Hashable] | None = None
+) -> list[list[int]]:
     """Batches of indices into `lengths`, over all epochs.
 
-    Every example comes once an epoch (a last, partial epoch takes a random share), never twice in one batch; examples
-    of like length come together, so that hardly any padding is computed.
+    `kinds` tells equal examples (a line that the data repeats); None: all differ. Equal ones are spread evenly over an
+    epoch, so that at any moment every kind was seen its share, and come into one batch only where there are more of them
+    than batches. Examples of like length come together. A last, partial epoch takes the first of a full one.
     """
     order = random.Random(seed)
+    kinds = range(len(lengths)) if kinds is None else kinds
     batches: list[list[int]] = []
     wanted = max(1, round(epochs * len(lengths)))
     while wanted > 0:
-        epoch = list(range(len(lengths)))
-        order.shuffle(epoch)
-        epoch = epoch[:wanted]
+        epoch = _spread(kinds, order)[:wanted]
         wanted -= len(epoch)
-        count = -(-len(epoch) // batch_size)
-        grouped: list[list[int]] = []
         for start in range(0, len(epoch), batch_size * POOL):
-            pool = sorted(epoch[start : start + batch_size * POOL], key=lengths.__getitem__)
-            grouped += [pool[at : at + batch_size] for at in range(0, len(pool), batch_size)]
-        assert len(grouped) == count
-        order.shuffle(grouped)
-        batches += grouped
+            pool = epoch[start : start + batch_size * POOL]
+            pool.sort(key=lengths.__getitem__)
+            grouped = _deal(pool, kinds, batch_size)
+            order.shuffle(grouped)
+            batches += grouped
+    return batches
+
+
+def _spread(kinds: Sequence[Hashable], order: random.Random) -> list[int]:
+    """All indices in a random order in which the n-th of k equal examples stands in the n-th k-th."""
+    shuffled = list(range(len(kinds)))
+    order.shuffle(shuffled)
+    totals, seen = Counter(kinds), Counter[Hashable]()
+    places: dict[int, float] = {}
+    for index in shuffled:
+        kind = kinds[index]
+        places[index] = (seen[kind] + order.random()) / totals[kind]
+        seen[kind] += 1
+    return sorted(shuffled, key=places.__getitem__)
+
+
+def _deal(pool: Sequence[int], kinds: Sequence[Hashable], batch_size: int) -> list[list[int]]:
+    """Batches of neighbours in `pool`, each index in the first batch with room that lacks its kind."""
+    batches: list[list[int]] = [[] for _ in range(-(-len(pool) // batch_size))]
+    held: list[set[Hashable]] = [set() for _ in batches]
+    for index in pool:
+        room = [at for at, batch in enumerate(batches) if len(batch) < batch_size]
+        at = next((at for at in room if kinds[index] not in held[at]), room[0])
+        batches[at].append(index)
+        held[at].add(kinds[index])
     return batches

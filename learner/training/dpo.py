@@ -17,16 +17,8 @@ def encode(encoder: Encoder, lines: Sequence[dict[str, Any]]) -> list[dict[str, 
     examples = []
     for line in lines:
         prompt, chosen = encoder.encode(line["prompt"], line["chosen"])
-        again, rejected = encoder.encode(line["prompt"], line["rejected"])
-        # Templates may close a prompt differently before different answers; what both share is the prompt.
-        shared = min(len(prompt), len(again))
-        examples.append(
-            {
-                "prompt_ids": prompt[:shared],
-                "chosen_ids": prompt[shared:] + chosen,
-                "rejected_ids": again[shared:] + rejected,
-            }
-        )
+        _, rejected = encoder.encode(line["prompt"], line["rejected"])
+        examples.append({"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected})
     return examples
 
 
@@ -58,7 +50,7 @@ class PreferenceTrainer(PacedTrainer, DPOTrainer):  # type: ignore[misc]
             if ".ref." in name:  # peft adds adapters in fp32; the copy must be what it was copied from.
                 weight.data = weight.data.to(self.model.dtype)
         self.head = AnswerHead(self.model.get_base_model())
-        self.head.share(probe([example["prompt_ids"] + example["chosen_ids"] for example in examples]))
+        self.head.share(probe(examples))
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         return dataset  # Encoded already.

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from learner.engine.engine import EngineError, Message
+from learner.engine.prompts import Prompts
 from learner.training.errors import TrainingStopped
-
-Message = dict[str, str]
 
 IGNORED = -100
 """The label of a token that is read and not trained (PyTorch's and TRL's convention)."""
@@ -29,36 +29,30 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
 
 
 class Encoder:
-    """Renders prompts and completions with the model's own chat template.
+    """Renders prompts and answers exactly as the engine does when it serves (learner.engine.prompts)."""
 
-    `tokenizer` is the model's, `end_ids` are the token ids that may end a turn.
-    """
+    def __init__(self, prompts: Prompts, tokenizer: Any) -> None:
+        self.prompts = prompts
+        self.end = _end_of_turn(prompts, tokenizer)
 
-    def __init__(self, tokenizer: Any, end_ids: Sequence[int]) -> None:
-        self.tokenizer = tokenizer
-        self.end_ids = frozenset(end_ids)
+    def encode(self, messages: Sequence[Message], answer: str) -> tuple[list[int], list[int]]:
+        """Token ids of the prompt and of the answer with its end-of-turn token; raises TrainingStopped."""
+        try:
+            prompt = self.prompts.render(messages)
+            return prompt, [*self.prompts.reply(prompt, messages, answer), self.end]
+        except EngineError as error:
+            raise TrainingStopped(str(error)) from error
 
-    def encode(self, prompt: list[Message], completion: str) -> tuple[list[int], list[int]]:
-        """Token ids of the prompt and of the completion with its end-of-turn token."""
-        before = self._render(prompt, generation=True)
-        whole = self._render([*prompt, {"role": "assistant", "content": completion}], generation=False)
-        shared = 0
-        for left, right in zip(before, whole, strict=False):
-            if left != right:
-                break
-            shared += 1
-        answer = whole[shared:]
-        # What a template writes after the turn's end (SmolLM2: a newline) is the next turn's, never generated.
-        ends = [index for index, token in enumerate(answer) if token in self.end_ids]
-        answer = answer[: ends[-1] + 1] if ends else [*answer, *sorted(self.end_ids)[:1]]
-        return whole[:shared], answer
 
-    def _render(self, messages: list[Message], *, generation: bool) -> list[int]:
-        if self.tokenizer.chat_template:
-            ids: list[int] = self.tokenizer.apply_chat_template(
-                messages, add_generation_prompt=generation, tokenize=True, return_dict=False
-            )
-            return ids
-        text = "".join(f"{message['role']}: {message['content']}\n" for message in messages)
-        ids = self.tokenizer(text + ("assistant:" if generation else "")).input_ids
-        return ids
+def _end_of_turn(prompts: Prompts, tokenizer: Any) -> int:
+    """The token that the chat template ends a reply with, or else the model's end token."""
+    messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]
+    written = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False)
+    for token in written[len(prompts.render(messages[:1])) :]:
+        if token in prompts.stops:
+            return int(token)
+    if tokenizer.eos_token_id is not None:
+        return int(tokenizer.eos_token_id)
+    if prompts.stops:
+        return min(prompts.stops)
+    raise TrainingStopped("the model names no token that ends a reply. Set eos_token_id in its generation_config.json.")

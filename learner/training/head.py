@@ -32,6 +32,7 @@ class AnswerHead:
     def __init__(self, model: Any) -> None:
         self.model = model
         self.sharing = False
+        self.usual_attention = model.config._attn_implementation
         self.original = type(model).forward
         own = self.original
 
@@ -46,7 +47,6 @@ class AnswerHead:
 
     def share(self, samples: Sequence[Sequence[int]]) -> bool:
         """Share beginnings from now on, if the model takes it: `samples` of token ids must score the same either way."""
-        usual = self.model.config._attn_implementation
         longest = max(map(len, samples))
         device = self.model.device
         ids = torch.tensor([[*sample, *[sample[-1]] * (longest - len(sample))] for sample in samples], device=device)
@@ -63,9 +63,14 @@ class AnswerHead:
                 apart = float("nan")
         self.sharing = self.sharing and apart <= _TOLERANCE.get(self.model.dtype, _ROUNDING)
         if not self.sharing:
-            self.model.set_attn_implementation(usual)
+            self.unshare()
         log.info("beginnings shared" if self.sharing else "beginnings not shared", apart=apart)
         return self.sharing
+
+    def unshare(self) -> None:
+        """Run padded batches from now on, with the model's usual attention."""
+        self.sharing = False
+        self.model.set_attn_implementation(self.usual_attention)
 
     def _score(
         self,
@@ -89,7 +94,7 @@ class AnswerHead:
             # Right of a causal row's tokens, padding is not seen: no mask is needed for it.
             at = torch.arange(input_ids.numel(), device=input_ids.device).view_as(input_ids)
             logits = self._logits(input_ids, at[:, :-1][mask], kwargs)
-        scored = _TokenLogProbs.apply(logits, labels[:, 1:][mask])
+        scored = _TokenLogProbs.apply(logits, labels[:, 1:][mask])  # type: ignore[no-untyped-call]
         nothing = scored.new_zeros(mask.shape)
         # What only feeds TRL's metrics is not computed.
         return FusedCausalLMOutput(

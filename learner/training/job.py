@@ -34,7 +34,7 @@ class TrainingSettings(BaseModel):
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """How the rate falls after the warm-up; cosine and linear end near 0, also when the budget ends the training."""
     max_grad_norm: float = Field(default=1.0, ge=0)
-    """Longer gradients are scaled down to this length, so one odd example cannot throw the adapter off; 0 leaves them."""
+    """Longer gradients are scaled down to this length, so that one odd example cannot derail a run; 0 leaves them."""
     weight_decay: float = Field(default=0.0, ge=0)
     """AdamW's decay. 0: a few hundred steps from zero have nothing to decay."""
     seed: int = 0
@@ -58,7 +58,7 @@ class TrainingJob(BaseModel):
 
     stage: Literal["sft", "dpo"]
     base: str
-    """Folder or name of the base model."""
+    """Folder of the base model."""
     data: str
     """JSONL file with the examples."""
     out: str
@@ -67,7 +67,7 @@ class TrainingJob(BaseModel):
     """Adapter folder to start from. None: a new adapter, which at first changes nothing."""
     settings: TrainingSettings
     budget_seconds: float | None = Field(default=None, gt=0)
-    """Wall-clock limit of the process, loading the model included; the rate falls to its end in time. At least one step is made."""
+    """Wall-clock limit of the process, loading included; the rate ends its fall in time. At least one step is made."""
 
     def write(self, folder: Path) -> None:
         """Put the job into its folder."""
@@ -81,7 +81,7 @@ class TrainingJob(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class TrainingProgress:
-    """One step done. `steps` is how many there will be, by the budget too; `tokens` and `seconds` count from the first step."""
+    """One step done, of `steps` as far as the budget tells; `tokens` and `seconds` count from the first step."""
 
     step: int
     steps: int
@@ -94,8 +94,8 @@ class TrainingProgress:
 class TrainingResult:
     """A finished stage.
 
-    `tokens` are trained ones (padding not counted), `seconds` the training alone, `losses` one a step; `skipped` examples
-    did not fit the model's context; `peak_memory_bytes` is the child's resident peak.
+    `tokens` are those of the examples (no padding), `seconds` the training alone, `losses` one a step; `skipped`
+    examples did not fit the model's context; `peak_memory_bytes` is the child's resident peak.
     """
 
     folder: Path

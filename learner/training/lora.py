@@ -33,7 +33,7 @@ def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Te
     if not plain:
         return type(layer).forward(layer, x, *args, **kwargs)  # type: ignore[no-any-return]
     name = active[0]
-    result: torch.Tensor = _LoraLinear.apply(
+    result: torch.Tensor = _LoraLinear.apply(  # type: ignore[no-untyped-call]
         x, base.weight, base.bias, layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name]
     )
     return result

@@ -1,7 +1,6 @@
 """AdamW for weights in bf16: the arithmetic happens on an fp32 master copy."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
 
@@ -11,9 +10,9 @@ from learner.training.errors import TrainingStopped
 class MasterAdamW(torch.optim.Optimizer):
     """AdamW that keeps an fp32 master of all weights in one flat tensor, and clips gradients itself.
 
-    A step of 1e-5 on a weight of 1.0 is lost in bf16 (which has 8 bits) and kept in the master. The model's weights become
-    views into one flat tensor, so that a step is a handful of operations, whatever the number of weights. Weights must
-    share one dtype and device. Raises TrainingStopped at a gradient that is not finite.
+    A step of 1e-5 on a weight of 1.0 is lost in bf16 (which has 8 bits) and kept in the master. The model's weights
+    become views into one flat tensor, so that a step is a handful of operations, whatever the number of weights. They
+    must share one dtype and device. Raises TrainingStopped at a gradient that is not finite.
     """
 
     def __init__(
@@ -54,7 +53,3 @@ class MasterAdamW(torch.optim.Optimizer):
         self.inner.step()
         self.master.grad = None
         self.flat.copy_(self.master)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The inner optimizer holds the state; a stage is restarted, never resumed, so none is given out."""
-        return super().state_dict()

@@ -8,7 +8,7 @@ from typing import Literal
 
 
 class Pace:
-    """Where the training stands between its first step and its last, by steps or by the budget, whichever is nearer its end.
+    """How far a training has come, by its steps or by its budget: whichever is nearer the end.
 
     `steps` are planned; `deadline` is a reading of `clock` (None: no limit).
     """

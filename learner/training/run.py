@@ -79,7 +79,7 @@ async def train(
 
 
 def environment(threads: int) -> dict[str, str]:
-    """The process's environment: offline, quiet, and threads that sleep while they wait (spinning ones starve serving)."""
+    """The process's environment: quiet, and with threads that sleep while they wait (spinning ones starve serving)."""
     return {
         **os.environ,
         "OMP_NUM_THREADS": str(threads),

@@ -51,7 +51,7 @@ class AnswerTrainer(PacedTrainer, SFTTrainer):  # type: ignore[misc]
             data_collator=WeightedCollator(pad_token_id=tokenizer.pad_token_id),
         )
         self.head = AnswerHead(self.model.get_base_model())
-        self.head.share(probe([example["input_ids"] for example in examples]))
+        self.head.share(probe(examples))
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
+from learner.engine.local import best_device, best_dtype
+from learner.engine.prompts import Prompts, load_tokenizer
 from learner.training import adapter, dpo, sft
 from learner.training.errors import TrainingStopped
 from learner.training.examples import Encoder, read
 from learner.training.job import TrainingJob, TrainingProgress, TrainingSettings
-from learner.training.trainer import Course, deadline_of
+from learner.training.trainer import Course, deadline_of, sequences
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +35,14 @@ def run(folder: Path, job: TrainingJob, report: Callable[[TrainingProgress], Non
     if not lines:
         raise TrainingStopped(f"{folder / job.data} holds no examples, so there is nothing to train.")
     model, tokenizer = load(job.base)
-    encoder = Encoder(tokenizer, end_ids(model, tokenizer))
+    encoder = Encoder(Prompts(tokenizer, model.generation_config.eos_token_id), tokenizer)
     stage = sft if job.stage == "sft" else dpo
     examples = stage.encode(encoder, lines)
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
-    fitting = [example for example in examples if length(example) <= context]
+    fitting = [example for example in examples if all(len(each) <= context for each in sequences(example))]
     if not fitting:
         raise TrainingStopped(f"no example of {folder / job.data} fits the model's {context} tokens. Shorten them.")
-    course = Course(
-        job.settings,
-        [length(example) for example in fitting],
-        deadline_of(job.budget_seconds, process_started),
-        report,
-    )
+    course = Course(job.settings, fitting, deadline_of(job.budget_seconds, process_started), report)
     model = adapter.attach(model, folder / job.start if job.start else None, job.settings)
     with tempfile.TemporaryDirectory() as scratch:
         trainer(job.stage, model, tokenizer, fitting, job.settings, scratch).run_course(course)
@@ -54,20 +51,15 @@ def run(folder: Path, job: TrainingJob, report: Callable[[TrainingProgress], Non
 
 
 def load(base: str) -> tuple[Any, Any]:
-    """The base model in bf16 where its weights are, with its tokenizer; raises TrainingStopped if it is not there."""
+    """The base model as the engine serves it, and its tokenizer; raises TrainingStopped if they are not there."""
+    folder = Path(base)
+    if not folder.is_dir():
+        raise TrainingStopped(f"there is no base model in {base}. Correct the path.")
     try:
-        return AutoModelForCausalLM.from_pretrained(base, dtype="auto"), AutoTokenizer.from_pretrained(base)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=best_dtype(best_device()), local_files_only=True)
+        return model, load_tokenizer(folder)
     except (OSError, ValueError) as error:
-        raise TrainingStopped(f"the base model {base} could not be loaded: {error}") from error
-
-
-def end_ids(model: Any, tokenizer: Any) -> list[int]:
-    """Token ids that may end a turn, by the generation configuration and the tokenizer."""
-    found = getattr(model.generation_config, "eos_token_id", None)
-    ids = [] if found is None else [found] if isinstance(found, int) else list(found)
-    if tokenizer.eos_token_id is not None:
-        ids.append(tokenizer.eos_token_id)
-    return ids
+        raise TrainingStopped(f"the base model in {base} could not be loaded: {error}") from error
 
 
 def trainer(
@@ -86,13 +78,6 @@ def trainer(
     if stage == "sft":
         return sft.AnswerTrainer(model, tokenizer, examples, args)
     return dpo.PreferenceTrainer(model, tokenizer, examples, settings, args)
-
-
-def length(example: dict[str, Any]) -> int:
-    """Tokens of an encoded example (of the longer sequence of a pair)."""
-    if "input_ids" in example:
-        return len(example["input_ids"])
-    return len(example["prompt_ids"]) + max(len(example["chosen_ids"]), len(example["rejected_ids"]))
 
 
 def peak_memory_bytes() -> int:

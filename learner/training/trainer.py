@@ -1,4 +1,4 @@
-"""What the SFT and the DPO trainer share: the order of the data, the optimizer, the pace, and the talk with the night."""
+"""What the SFT and the DPO trainer share: the order of the data, the optimizer, the pace, the record."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ QUIET = {
     "disable_tqdm": True,
     # The model runs in its own dtype: autocast would cast the weights anew in every step.
     "bf16": False,
-    "gradient_checkpointing": False,
+    "activation_checkpointing": False,
     # The optimizer clips, and stops at what is not finite.
     "max_grad_norm": 0.0,
     "logging_nan_inf_filter": False,
@@ -38,8 +38,8 @@ class Course:
     """The plan of one training and its record."""
 
     settings: TrainingSettings
-    lengths: Sequence[int]
-    """Tokens of each example, for grouping."""
+    examples: Sequence[dict[str, Any]]
+    """Encoded, in the order of the trainer's dataset."""
     deadline: float | None
     """When to be done, by time.monotonic()."""
     report: Callable[[TrainingProgress], None]
@@ -50,7 +50,13 @@ class Course:
 
     def __post_init__(self) -> None:
         settings = self.settings
-        self.batches = length_grouped(self.lengths, settings.batch_size, settings.epochs, settings.seed)
+        self.batches = length_grouped(
+            [len(max(sequences(example), key=len)) for example in self.examples],
+            settings.batch_size,
+            settings.epochs,
+            settings.seed,
+            [tuple(map(tuple, sequences(example))) for example in self.examples],
+        )
         self.pace = Pace(
             len(self.batches), self.deadline, schedule=settings.schedule, warmup_share=settings.warmup_share
         )
@@ -135,9 +141,16 @@ def record(course: Course, loss: torch.Tensor, tokens: int) -> None:
     course.tokens += tokens
 
 
-def probe(sequences: Sequence[Sequence[int]]) -> list[Sequence[int]]:
-    """Sequences to try a faster way on: the longest (where a window would show) and a typical one."""
-    by_length = sorted(sequences, key=len)
+def sequences(example: dict[str, Any]) -> list[list[int]]:
+    """The token sequences of an encoded example: one for SFT, the chosen and the rejected for DPO."""
+    if "input_ids" in example:
+        return [example["input_ids"]]
+    return [example["prompt_ids"] + example["chosen_ids"], example["prompt_ids"] + example["rejected_ids"]]
+
+
+def probe(examples: Sequence[dict[str, Any]]) -> list[list[int]]:
+    """Sequences to try a faster way on: the longest (where an attention window would show) and a typical one."""
+    by_length = sorted((sequences(example)[0] for example in examples), key=len)
     return [by_length[-1], by_length[len(by_length) // 2]]
 
 
