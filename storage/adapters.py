@@ -132,6 +132,18 @@ async def switch(connection: Connection, version_id: int) -> Version:
     return made(Version, row)
 
 
+async def withdraw(connection: Connection, adapter_id: int) -> Version | None:
+    """Takes the version at work from it, with none in its place, and tells it; returns it, if there was one."""
+    await _hold(connection, adapter_id)
+    version = await serving(connection, adapter_id)
+    if version is None:
+        return None
+    row = await (await connection.execute(_SQL["withdraw"], {"id": version.id})).fetchone() or {}
+    payload = dumps({"team": row["team_id"], "adapter": adapter_id, "version": None})
+    await connection.execute(_SQL["tell"], {"channel": CHANNEL, "payload": payload})
+    return made(Version, row)
+
+
 async def refuse(connection: Connection, version_id: int, why: str) -> Version:
     """Refuses a version that does not serve, for good. Raises VersionUnusable where it serves or is not there."""
     row = await (await connection.execute(_SQL["refuse"], {"id": version_id, "why": why})).fetchone()

@@ -47,6 +47,10 @@ SELECT * FROM versions WHERE night_id = %(night_id)s ORDER BY number DESC LIMIT 
 -- Retire the version at work
 UPDATE versions SET state = 'retired' WHERE adapter_id = %(adapter_id)s AND state = 'serving' AND id <> %(id)s;
 
+-- name: withdraw
+-- Retire the version at work without another in its place
+UPDATE versions SET state = 'retired' WHERE id = %(id)s RETURNING *;
+
 -- name: serve
 -- Put a version to work
 UPDATE versions SET state = 'serving' WHERE id = %(id)s RETURNING *;

@@ -70,17 +70,18 @@ WHERE m.kind = 'correction' AND (m.feedback_id = f.id
   OR (m.feedback_id IS NULL AND m.answer_id = f.answer_id AND m.person_id IS NOT DISTINCT FROM f.person_id));
 
 -- name: nearest
--- The memories nearest to a question, by statement and by their best example
-WITH asked AS (
-  SELECT DISTINCT ON (e.memory_id) e.memory_id, e.id, e.kind, e.question, e.answer,
-    coalesce(1 - nullif(e.embedding <=> %(embedding)s, 'NaN'), 0) AS similarity
-  FROM examples e WHERE e.kind IN ('cue', 'train') AND e.embedder = %(embedder)s AND e.embedding IS NOT NULL
-  ORDER BY e.memory_id, similarity DESC, e.id
-), scored AS (
+-- The memories nearest to a question, by statement and by their best example; LATERAL is fast even before tables are analyzed
+WITH scored AS MATERIALIZED (
   SELECT m.id, asked.id AS example_id, asked.kind AS example_kind, asked.question, asked.answer,
     asked.similarity AS question_similarity,
     CASE WHEN m.embedder = %(embedder)s THEN coalesce(1 - nullif(m.embedding <=> %(embedding)s, 'NaN'), 0) END AS statement_similarity
-  FROM memories m LEFT JOIN asked ON asked.memory_id = m.id
+  FROM memories m LEFT JOIN LATERAL (
+    SELECT e.id, e.kind, e.question, e.answer, coalesce(1 - nullif(e.embedding <=> %(embedding)s, 'NaN'), 0) AS similarity
+    FROM examples e
+    WHERE e.team_id = m.team_id AND e.memory_id = m.id AND e.kind IN ('cue', 'train') AND e.embedder = %(embedder)s
+      AND e.embedding IS NOT NULL
+    ORDER BY similarity DESC, e.id LIMIT 1
+  ) asked ON true
   WHERE m.state = ANY(%(states)s::text[]) AND m.audience_id = ANY(%(audiences)s::bigint[]) AND m.superseded_by IS NULL
 )
 SELECT scored.*, CASE

@@ -20,33 +20,43 @@ INSERT INTO passages (document_id, message_id, memory_id, ordinal, heading, text
 VALUES (%(document_id)s, %(message_id)s, %(memory_id)s, %(ordinal)s, %(heading)s, %(text)s, %(embedder)s, %(embedding)s);
 
 -- name: search
--- Reciprocal rank fusion of cosine similarity and full text over what these audiences may know
+-- Reciprocal rank fusion of cosine similarity and full text over what these audiences may know; long columns come last
 WITH question AS (
   SELECT string_agg('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''', ' | ')::tsquery AS words
   FROM unnest(to_tsvector('english', %(text)s))
-), told AS (
-  SELECT p.*, coalesce(1 - nullif(embedding <=> %(embedding)s, 'NaN'), 0) AS similarity
-  FROM passages_told p
+), told AS MATERIALIZED (
+  SELECT id, coalesce(1 - nullif(embedding <=> %(embedding)s, 'NaN'), 0) AS similarity,
+    CASE WHEN lexemes @@ words THEN ts_rank_cd(lexemes, words, 1) END AS wording
+  FROM passages_told, question
   WHERE embedder = %(embedder)s AND told AND audience_id = ANY(%(audiences)s::bigint[])
 ), near AS (
-  SELECT id, row_number() OVER (ORDER BY similarity DESC, id) AS place FROM told ORDER BY similarity DESC, id LIMIT %(candidates)s
+  SELECT id, row_number() OVER (ORDER BY similarity DESC, id) AS place FROM told ORDER BY place LIMIT %(candidates)s
 ), worded AS (
-  SELECT id, row_number() OVER (ORDER BY ts_rank_cd(lexemes, words, 1) DESC, id) AS place FROM told, question
-  WHERE lexemes @@ words ORDER BY place LIMIT %(candidates)s
+  SELECT id, row_number() OVER (ORDER BY wording DESC, id) AS place FROM told
+  WHERE wording IS NOT NULL ORDER BY place LIMIT %(candidates)s
+), fused AS (
+  SELECT id, told.similarity,
+    coalesce(1.0 / (%(flatten)s + near.place), 0) + coalesce(1.0 / (%(flatten)s + worded.place), 0) AS rank
+  FROM near FULL JOIN worded USING (id) JOIN told USING (id)
+  ORDER BY rank DESC, similarity DESC, id LIMIT %(limit)s
 )
-SELECT told.*, coalesce(1.0 / (%(flatten)s + near.place), 0) + coalesce(1.0 / (%(flatten)s + worded.place), 0) AS rank
-FROM told LEFT JOIN near USING (id) LEFT JOIN worded USING (id)
-WHERE near.id IS NOT NULL OR worded.id IS NOT NULL
-ORDER BY rank DESC, similarity DESC, id
-LIMIT %(limit)s;
+SELECT p.id, p.document_id, p.message_id, p.memory_id, p.ordinal, p.heading, p.text, p.audience_id, p.written_at, p.title, p.uri,
+  fused.similarity, fused.rank
+FROM fused JOIN passages_told p USING (id)
+ORDER BY fused.rank DESC, fused.similarity DESC, id;
 
 -- name: neighbours
 -- The passages around one within its parent
-SELECT p.* FROM passages_told p JOIN passages_told self ON
+SELECT p.id, p.document_id, p.message_id, p.memory_id, p.ordinal, p.heading, p.text, p.audience_id, p.written_at, p.title, p.uri
+FROM passages_told p JOIN passages_told self ON
   (p.document_id, p.message_id, p.memory_id) IS NOT DISTINCT FROM (self.document_id, self.message_id, self.memory_id)
-WHERE self.id = %(id)s AND p.told AND p.ordinal BETWEEN self.ordinal - %(before)s AND self.ordinal + %(after)s
+WHERE self.id = %(id)s AND p.told
+  AND NOT EXISTS (SELECT FROM memories m WHERE m.state = 'forgotten' AND md5(m.statement) = md5(p.text) AND m.statement = p.text)
+  AND p.ordinal BETWEEN self.ordinal - %(before)s AND self.ordinal + %(after)s
 ORDER BY p.ordinal, p.id;
 
 -- name: all
 -- Every passage that may be told to these audiences, in reading order
-SELECT * FROM passages_told WHERE told AND audience_id = ANY(%(audiences)s::bigint[]) ORDER BY document_id, message_id, memory_id, ordinal;
+SELECT * FROM passages_told p WHERE told AND audience_id = ANY(%(audiences)s::bigint[])
+  AND NOT EXISTS (SELECT FROM memories m WHERE m.state = 'forgotten' AND md5(m.statement) = md5(p.text) AND m.statement = p.text)
+ORDER BY document_id, message_id, memory_id, ordinal;
