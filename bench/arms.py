@@ -9,7 +9,7 @@ import numpy as np
 from bot.answer import UNKNOWN, Asked, Colleague
 from bot.assembly import Assembly
 from learner.engine.engine import Engine, Message
-from learner.recall import closed_book, match_score
+from learner.recall import closed_book, match
 from storage import audiences, examples, memories, passages
 from storage.passages import Passage
 
@@ -71,10 +71,10 @@ class Arms:
         [vector] = await embedder.embed([question])
         async with self._school.database.team(self._school.team.id) as connection:
             everyone = [(await audiences.whole_team(connection)).id]
-            near = await memories.nearest(connection, vector, everyone, embedder.name, 8, ["learnt"])
+            near = await memories.nearest(connection, vector, everyone, embedder.name, 20, ["learnt"])
             cues = await examples.of_memories(connection, [n.memory.id for n in near])
         cue_of = {example.memory_id: example.question for example in cues if example.kind == "cue"}
-        best = max((n for n in near if n.memory.id in cue_of), key=match_score, default=None)
+        best = next((m for m in await match(embedder, question, near) if m.memory.id in cue_of), None)
         if best is None:
             return Said("", 0, refused=True)
         said = await self._said(closed_book(cue_of[best.memory.id]), self._adapter)

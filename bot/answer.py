@@ -14,20 +14,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import structlog
 
 from learner.engine.embedder import Embedder
-from learner.engine.engine import Engine, Generation, Message
+from learner.engine.engine import AdapterCorrupt, AdapterUnknown, Engine, Generation, Message
 from learner.exam.exam import Thresholds
-from learner.recall import agrees, closed_book, match_score
+from learner.recall import Match, agrees, closed_book, embed_statements, interact, match
 from learner.settings import LearningSettings
+from learner.study import select
 from storage import adapters, answers, audiences, examples, exams, memories, passages
 from storage.adapter_files import AdapterFiles
 from storage.adapters import Version
 from storage.answers import Answer, Citation, NewAnswer, Route
 from storage.database import Database
 from storage.errors import NightschoolError
-from storage.memories import Near
 from storage.passages import Hit, Passage
 from storage.teams import Team
 
@@ -35,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 UNKNOWN = "I don't know that yet. Tell me the answer and I'll study it tonight."
 _OPEN_BOOK = "Answer the question in one short sentence, using only the notes."
-_NEAREST = 8
+_NEAREST = 20
 # A follow-up leans on what was said before: short, or beginning like the middle of a talk.
 _FOLLOW_UP = re.compile(
     r"^(and|but|so|also|or|what about|how about|why|then|which|what if|since when|until when)\b", re.I
@@ -119,21 +120,22 @@ class Colleague:
                 adapter = await adapters.ensure(connection)
                 version = await adapters.serving(connection, adapter.id)
                 exam = await exams.of_version(connection, version.id) if version else None
-            if version is None or (self._serving and self._serving.id == version.id):
-                self._serving = version
+            if version is not None and self._serving and self._serving.id == version.id:
                 return
-            folder = await self._files.fetch(version.uri, self._cache)
-            await self._engine.load(self._name(version), folder)
+            if version is not None:
+                folder = await self._files.fetch(version.uri, self._cache, version.sha256)
+                await self._engine.load(self._name(version), folder)
             old, self._serving = self._serving, version
             if exam:
                 self._thresholds = Thresholds(**exam.results["thresholds"])
             if old is not None:
                 await self._engine.unload(self._name(old))
-            log.info("adapter at work", team=self._team.key, version=version.number)
+            log.info("adapter at work", team=self._team.key, version=version.number if version else None)
 
     async def follow(self) -> None:
         """Swaps to every newly released version as it is announced, until cancelled."""
-        async for _ in self._database.listen("nightschool_adapters"):
+        # The gap makes it look anew after each connection: what was announced meanwhile was not heard.
+        async for _ in self._database.listen(adapters.CHANNEL, gap=""):
             try:
                 await self.wake()
             except NightschoolError as error:
@@ -145,7 +147,7 @@ class Colleague:
         Raises EmptyQuestion, QuestionTooLong, DatabaseAway; then nothing was stored.
         """
         question = " ".join(asked.text.split())
-        if not question:
+        if not re.search(r"\w", question):
             raise EmptyQuestion("There was no question. Type what you want to know.")
         if len(question) > self._learning.max_question_characters:
             raise QuestionTooLong(
@@ -196,31 +198,37 @@ class Colleague:
             )
             hits = await passages.search(connection, vector, search, allowed, self._embedder.name, _NEAREST)
             cues = await examples.of_memories(connection, [n.memory.id for n in near])
+        found = await match(self._embedder, search, near)
+        hits = await self._ordered(search, hits)
         cue_of = {example.memory_id: example.question for example in cues if example.kind == "cue"}
         draft = (
-            await self._from_weights(near, cue_of, on_text)
-            or self._from_correction(near, everyone)
-            or await self._from_notes(question, hits, near, everyone)
+            await self._from_weights(found, cue_of, on_text)
+            or self._from_correction(found, everyone)
+            or await self._from_notes(question, hits, asked.person_id, everyone)
         )
         if on_text and not (draft.route == "weights" and not draft.quoted):
             on_text(draft.text)
         return draft
 
     async def _from_weights(
-        self, near: Sequence[Near], cue_of: Mapping[int, str], on_text: Callable[[str], None] | None
+        self, found: Sequence[Match], cue_of: Mapping[int, str], on_text: Callable[[str], None] | None
     ) -> Draft | None:
         """Route 1: the nearest memory is learnt; its own question brings it out of the adapter."""
         version = self._serving
-        best = max(near, key=match_score, default=None)
-        if version is None or best is None or match_score(best) < self._thresholds.weights:
+        best = found[0] if found else None
+        if version is None or best is None or best.certainty < self._thresholds.weights:
             return None
         memory = best.memory
         if memory.state != "learnt" or memory.id not in version.memory_ids or memory.id not in cue_of:
             return None
         # The answer is short and is checked before it is shown, so it is streamed only once it stands.
-        reply = await self._engine.generate(
-            closed_book(cue_of[memory.id]), adapter=self._name(version), max_tokens=self._learning.max_answer_tokens
-        )
+        try:
+            reply = await self._engine.generate(
+                closed_book(cue_of[memory.id]), adapter=self._name(version), max_tokens=self._learning.max_answer_tokens
+            )
+        except (AdapterCorrupt, AdapterUnknown) as error:  # evicted and then damaged: the notes still know it
+            log.error("the adapter at work cannot be used", team=self._team.key, error=str(error))
+            return None
         confidence = sure(reply)
         if confidence < self._thresholds.confidence and not agrees(reply.text, memory.statement):
             return None
@@ -240,14 +248,11 @@ class Colleague:
             on_text(draft.text)
         return draft
 
-    def _from_correction(self, near: Sequence[Near], everyone: int) -> Draft | None:
+    def _from_correction(self, found: Sequence[Match], everyone: int) -> Draft | None:
         """What a person said today overrides pages and weights, and is quoted until the night has learnt it."""
-        best = max(near, key=match_score, default=None)
-        if (
-            best is None
-            or best.memory.kind not in ("correction", "pinned")
-            or match_score(best) < self._thresholds.weights
-        ):
+        best = found[0] if found else None
+        told = best is not None and best.memory.kind in ("correction", "pinned")
+        if best is None or not told or best.certainty < self._thresholds.weights:
             return None
         memory = best.memory
         return Draft(
@@ -259,7 +264,7 @@ class Colleague:
             audience_id=None if memory.audience_id == everyone else memory.audience_id,
         )
 
-    async def _from_notes(self, question: str, hits: Sequence[Hit], near: Sequence[Near], everyone: int) -> Draft:
+    async def _from_notes(self, question: str, hits: Sequence[Hit], person_id: int | None, everyone: int) -> Draft:
         """Routes 2 and 3: the evidence is quoted, or read by the model where the exam showed that it reads better."""
         evidence = [h for h in hits if h.similarity >= self._thresholds.notes]
         evidence = evidence[: self._learning.evidence]
@@ -267,7 +272,11 @@ class Colleague:
             return Draft(text=UNKNOWN, route="unknown")
         sources = tuple(Citation(h.passage.heading or h.passage.title, h.passage.uri, h.passage.text) for h in evidence)
         shown = Draft(
-            text="\n".join(quote(h.passage.text) for h in evidence), route="notes", quoted=True, sources=sources
+            text="\n".join(quote(h.passage.text) for h in evidence),
+            route="notes",
+            quoted=True,
+            sources=sources,
+            audience_id=await self._narrowest({h.passage.audience_id for h in evidence} - {everyone}, person_id),
         )
         if self._thresholds.reader != "generate":
             return shown
@@ -280,6 +289,20 @@ class Colleague:
             return replace(spent, text=said, quoted=False)
         return spent
 
+    async def _ordered(self, question: str, hits: Sequence[Hit]) -> list[Hit]:
+        """The passages by late interaction with the question, without those that a newer one among them overrides."""
+        if not hits:
+            return []
+        pairs = [(hit.passage.heading, hit.passage.text) for hit in hits]
+        dense = np.array([hit.similarity for hit in hits], dtype=np.float32)
+        scores = await interact(self._embedder, question, pairs, dense)
+        vectors = await embed_statements(self._embedder, pairs)
+        outdated = select.outdated(
+            [(h.passage.text, h.passage.written_at, h.passage.document_id) for h in hits], vectors
+        )
+        order = [n for n in np.argsort(-scores).tolist() if n not in outdated]
+        return [replace(hits[n], similarity=float(scores[n])) for n in order]
+
     async def read(self, question: str, evidence: Sequence[Passage]) -> Generation:
         """The base model's answer with the evidence in its prompt."""
         notes = "\n".join(f"- {p.heading}: {p.text}" for p in evidence)
@@ -288,6 +311,13 @@ class Colleague:
             {"role": "user", "content": f"Notes:\n{notes}\n\nQuestion: {question}"},
         ]
         return await self._engine.generate(prompt, max_tokens=self._learning.max_answer_tokens)
+
+    async def _narrowest(self, audiences_of_evidence: set[int], person_id: int | None) -> int | None:
+        """Who may know an answer from that evidence: one narrow audience, or of several only who asked; None: all."""
+        if len(audiences_of_evidence) <= 1 or person_id is None:
+            return min(audiences_of_evidence, default=None)
+        async with self._database.team(self._team.id) as connection:
+            return (await audiences.person(connection, person_id)).id
 
     def _name(self, version: Version) -> str:
         # Never reused for other weights: a version's id is its own for ever.

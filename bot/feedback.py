@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 
 from learner.engine.embedder import Embedder
-from learner.recall import embed_statements, match_score
+from learner.recall import embed_statements, match
 from learner.study import select
 from learner.study.statements import plain
 from storage import answers, audiences, feedback, memories, persons
@@ -22,12 +22,14 @@ EMOJI = {
 }  # fmt: skip
 _LEAD_IN = re.compile(
     r"^\s*(?:(?:no|nope|nah|yep|yes|wrong|not quite|sorry|well|hm+|actually|correction|careful|not any ?more|outdated|fyi|"
-    r"(?:that'?s|that is|this is) (?:wrong|outdated|old|not right|no longer (?:true|right)))\s*[,.:;!–—-]*\s+)+",
+    r"(?:that'?s|that is|this is) (?:wrong|outdated|old|not right|no longer (?:true|right)|the old \w+))\s*[,.:;!–—-]*\s+)+",
     re.IGNORECASE,
 )
+# "No" alone may begin a statement ("No smoking here"): it corrects where a comma or a pronoun follows.
 _CORRECTING = re.compile(
-    r"^\s*(no|nope|wrong|not quite|actually|correction|that'?s (wrong|outdated|old|not right|no longer)|"
-    r"that is (wrong|outdated|not right)|outdated|not any ?more)\b(?!\s*(thanks|thank you|problem|worries|idea)\b)",
+    r"^\s*(?:(?:no|nope|nah|yep|wrong|outdated|correction|sorry)(?:\s*[,.:;!–—-]|\s+(?:it|it's|its|that|they|we|he|she|the|not)\b)|"
+    r"actually\b|not (?:quite|any ?more)\b|(?:that'?s|that is|this is) (?:wrong|outdated|old|not right|no longer|the old)\b)"
+    r"(?!\s*(?:thanks|thank you|problem|worries|idea)\b)",
     re.IGNORECASE,
 )
 _FORGET_SCORE = 0.55
@@ -127,8 +129,8 @@ class Feedbacks:
         near = await memories.nearest(
             connection, vector, allowed, self._embedder.name, 3, ["noted", "studied", "learnt"]
         )
-        best = max(map(match_score, near), default=0.0)
-        return [n.memory for n in near if match_score(n) >= max(_FORGET_SCORE, best - 0.02)]
+        found = await match(self._embedder, text, near)
+        return [m.memory for m in found if m.score >= max(_FORGET_SCORE, found[0].score - 0.02)]
 
     async def _learn(
         self, statement: str, person_id: int | None, surface: str, event_id: str, answer: Answer | None
@@ -165,11 +167,13 @@ class Feedbacks:
             await memories.embed(connection, memory.id, self._embedder.name, vector)
             # What it contradicts gives way at once; another person's correction is a dispute for the night to weigh.
             for near in await memories.nearest(
-                connection, vector, [everyone.id, audience], self._embedder.name, 4, ["noted", "studied", "learnt"]
+                connection, vector, [everyone.id, audience], self._embedder.name, 2, ["noted", "studied", "learnt"]
             ):
                 old = near.memory
                 disputed = old.kind == "correction" and old.person_id != person_id
-                if not disputed and select.overrides(memory, old, near.statement_similarity or 0.0):
+                # What few may know must not silence what all may know.
+                hidden = memory.audience_id != everyone.id and old.audience_id == everyone.id
+                if not disputed and not hidden and select.overrides(memory, old, near.statement_similarity or 0.0):
                     await memories.supersede(connection, old.id, memory.id)
         return memory
 

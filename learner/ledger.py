@@ -5,7 +5,7 @@ from collections.abc import Callable
 from learner.engine.embedder import Embedder
 from learner.recall import embed_statements
 from learner.study import statements
-from storage import audiences, documents, memories, messages, sources
+from storage import documents, memories, messages
 from storage.database import Database
 from storage.memories import Memory, NewMemory, State
 from storage.teams import Team
@@ -19,11 +19,9 @@ async def collect(
 ) -> dict[str, int]:
     """Memories (state `noted`) of all documents and messages that have none yet, and vectors for all that lack them.
 
-    Only what the whole team may know and whose source's `training` switch is on becomes trainable.
+    Whether one may train is not settled here but every night anew (study.select.may_train): switches and audiences change.
     """
     async with database.team(team.id) as connection:
-        places = {source.id: source for source in await sources.all(connection)}
-        everyone = (await audiences.whole_team(connection)).id
         known = await memories.of_states(connection, STATES)
         pages = await documents.current(connection)
         said = await messages.current(connection)
@@ -32,7 +30,6 @@ async def collect(
     new: list[NewMemory] = []
     for page in pages:
         if page.id not in from_pages:
-            trainable = places[page.source_id].training and page.audience_id == everyone
             new += [
                 NewMemory(
                     statement=found.text,
@@ -42,14 +39,11 @@ async def collect(
                     audience_id=page.audience_id,
                     author=page.author,
                     said_at=page.written_at,
-                    trainable=trainable,
                 )
                 for found in statements.of_document(page.text, page.title)
             ]
     for message in said:
         if message.id not in from_messages:
-            source = places.get(message.source_id) if message.source_id else None
-            trainable = source is not None and source.training and message.audience_id == everyone
             new += [
                 NewMemory(
                     statement=found.text,
@@ -60,7 +54,6 @@ async def collect(
                     person_id=message.person_id,
                     author=message.author,
                     said_at=message.said_at,
-                    trainable=trainable,
                 )
                 for found in statements.of_message(message.text, f"#{message.channel}")
             ]

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import shutil
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,11 +27,11 @@ from learner.recall import closed_book, embed_statements
 from learner.settings import LearningSettings
 from learner.study import lessons, preferences, questions, select
 from learner.study.redact import withheld
-from storage import adapters, answers, feedback, memories, nights
+from storage import adapters, answers, audiences, feedback, memories, nights
 from storage.adapter_files import AdapterFiles
 from storage.adapters import Adapter
 from storage.database import Database
-from storage.errors import DatabaseAway, NightLost
+from storage.errors import DatabaseAway, NightLost, NightUnderWay
 from storage.memories import Memory
 from storage.nights import Ending, Night
 from storage.teams import Team
@@ -43,6 +43,7 @@ Tell = Callable[[str, float, str], None]
 """Progress: (step, share of it done 0..1, a few words)."""
 
 _BEAT_SECONDS = 5.0
+_UNDER_WAY: set[tuple[str, int]] = set()  # (database, adapter) of this process's nights
 
 
 @dataclass(slots=True)
@@ -89,38 +90,43 @@ async def run(
 ) -> Night:
     """Runs (or takes up) one night of the team's adapter and returns it ended.
 
-    `folder` is the data folder for nights, `base` the base model's folder. Raises NightUnderWay if another process has
-    it, and whatever a step raises, after recording it: the night has then failed and the serving version stays.
+    `folder` is the data folder for nights, `base` the base model's folder. Raises NightUnderWay if another process or
+    task has it, and whatever a step raises, after recording it: the night has then failed and the serving version stays.
     """
     async with database.team(team.id) as connection:
         adapter = await adapters.ensure(connection)
-        night = await nights.begin(connection, adapter.id)
-    finished = {name: step.result for name, step in night.steps.items() if step.state == "done"}
-    work = Work(
-        database, team, adapter, night, engine, embedder, files, base, folder / str(night.id), learning,
-        progress or (lambda step, share, words: None), finished,
-    )  # fmt: skip
-    await asyncio.to_thread(work.folder.mkdir, parents=True, exist_ok=True)
-    beating = asyncio.create_task(_beat(work))
-    try:
-        for name, step in STEPS:
-            if name not in work.results:
-                work.results[name] = await _recorded(work, name, step)
-            if name == "redact" and await _nothing_new(work):
-                return await _end(work, "empty")
-        return await _end(work, "released" if work.results["release"]["released"] else "rejected")
-    except (NightLost, DatabaseAway):
-        raise
-    except Exception as error:
-        # An error ends the night, for it would come again; a kill leaves it running, for the next run to take up.
-        log.error("night failed", team=team.key, night=night.id, error=type(error).__name__)
+    with _alone(database, adapter):
         async with database.team(team.id) as connection:
-            await nights.end(connection, night.id, "failed", {}, f"{type(error).__name__}: {error}")
-        raise
-    finally:
-        beating.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await beating
+            night = await nights.begin(connection, adapter.id)
+        finished = {name: step.result for name, step in night.steps.items() if step.state == "done"}
+        work = Work(
+            database, team, adapter, night, engine, embedder, files, base, folder / str(night.id), learning,
+            progress or (lambda step, share, words: None), finished,
+        )  # fmt: skip
+        await asyncio.to_thread(work.folder.mkdir, parents=True, exist_ok=True)
+        beating = asyncio.create_task(_beat(work))
+        try:
+            for name, step in STEPS:
+                if name not in work.results:
+                    work.results[name] = await _recorded(work, name, step)
+                if name == "redact" and "synthesize" not in work.results and await _nothing_new(work):
+                    if not work.results["redact"]["chosen"]:
+                        await release.withdraw(database, team, adapter)
+                    return await _end(work, "empty")
+            return await _end(work, "released" if work.results["release"]["released"] else "rejected")
+        except (NightLost, DatabaseAway):
+            raise
+        except Exception as error:
+            # An error ends the night, for it would come again; a kill leaves it running, for the next run to take up.
+            log.error("night failed", team=team.key, night=night.id, error=type(error).__name__)
+            await asyncio.to_thread(shutil.rmtree, work.folder, ignore_errors=True)
+            async with database.team(team.id) as connection:
+                await nights.end(connection, night.id, "failed", {}, f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            beating.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await beating
 
 
 async def collect(work: Work) -> Result:
@@ -131,13 +137,12 @@ async def collect(work: Work) -> Result:
 async def choose(work: Work) -> Result:
     """The memories to study: the newer of two that disagree, each thing once, the important ones within the budget."""
     async with work.database.team(work.team.id) as connection:
+        everyone = (await audiences.whole_team(connection)).id
         known = await memories.of_states(connection, ["noted", "studied", "learnt"])
         asked = Counter(a.memory_id for a in await answers.recent(connection, _long_ago()) if a.memory_id)
-    candidates = [
-        m for m in known if m.trainable and m.source_trains and m.withheld is None and m.superseded_by is None
-    ]
+    candidates = [m for m in known if select.may_train(m, everyone) and m.superseded_by is None]
     if not candidates:
-        return {"chosen": [], "overridden": [], "conflicts": [], "duplicates": 0, "candidates": 0}
+        return {"chosen": [], "overridden": [], "conflicts": [], "duplicates": 0, "candidates": 0, "exposures": 0}
     vectors = await embed_statements(work.embedder, [(m.context, m.statement) for m in candidates])
     async with work.database.team(work.team.id) as connection:
         standing = await feedback.standing(connection)
@@ -154,15 +159,17 @@ async def choose(work: Work) -> Result:
     now = datetime.now(UTC)
     scores = {memory.id: select.importance(memory, asked, now) for memory in candidates}
     tokens = {
-        memory.id: work.learning.exposures
-        * work.engine.count(
+        memory.id: work.engine.count(
             [*closed_book("Which question might it be?"), {"role": "assistant", "content": memory.statement}]
         )
         for memory in candidates
     }
     speed = await lessons.training_speed(work.database, work.team, work.adapter, work.engine)
     budget = speed * work.learning.night_minutes * 60
-    chosen = select.within_budget(candidates, scores, tokens, budget, work.learning.max_memories)
+    chosen = select.within_budget(
+        candidates, scores, tokens, budget / work.learning.exposures, work.learning.max_memories
+    )
+    once = sum(tokens[memory.id] for memory in chosen)
     return {
         "chosen": [memory.id for memory in chosen],
         "candidates": len(candidates),
@@ -170,6 +177,7 @@ async def choose(work: Work) -> Result:
         "conflicts": [dispute.words for dispute in disputes],
         "duplicates": len(same),
         "budget_tokens": int(budget),
+        "exposures": int(min(work.learning.most_exposures, max(work.learning.exposures, budget / max(1, once)))),
         "tokens_per_second": round(speed, 1),
     }
 
@@ -224,14 +232,18 @@ async def sft(work: Work) -> Result:
     chosen = await work.chosen()
     async with work.database.team(work.team.id) as connection:
         have = await lessons.of_memories(connection, chosen)
-    rows = lessons.rows(chosen, have, work.learning.exposures, work.learning.seed)
-    return await lessons.train_stage(work.folder, work.base, rows, "sft", work.learning, work.tell)
+    exposures = work.results["select"]["exposures"]
+    rows = lessons.rows(chosen, have, exposures, work.learning.seed)
+    return await lessons.train_stage(work.folder, work.base, rows, "sft", work.learning, work.tell) | {
+        "exposures": exposures
+    }
 
 
 async def dpo(work: Work) -> Result:
     """Preference optimisation on the SFT adapter: corrections over the answers they corrected, upvoted over downvoted."""
     async with work.database.team(work.team.id) as connection:
-        pairs = await preferences.collect(connection, await work.chosen())
+        everyone = (await audiences.whole_team(connection)).id
+        pairs = await preferences.collect(connection, await work.chosen(), everyone)
         await preferences.record(connection, work.night.id, pairs)
     if not pairs:
         return {"pairs": 0, "adapter": "sft"}
@@ -296,6 +308,19 @@ STEPS: tuple[tuple[str, Callable[[Work], Awaitable[Result]]], ...] = (
 )
 
 
+@contextlib.contextmanager
+def _alone(database: Database, adapter: Adapter) -> Iterator[None]:
+    """Keeps two tasks of this process apart, which the night's row takes for one owner. Raises NightUnderWay."""
+    key = (database.url, adapter.id)
+    if key in _UNDER_WAY:
+        raise NightUnderWay("A night of this adapter is running in this process already. Wait for its end.")
+    _UNDER_WAY.add(key)
+    try:
+        yield
+    finally:
+        _UNDER_WAY.discard(key)
+
+
 async def _recorded(work: Work, name: str, step: Callable[[Work], Awaitable[Result]]) -> Result:
     """Runs one step with its start, result and seconds on the night's row."""
     async with work.database.team(work.team.id) as connection:
@@ -310,21 +335,29 @@ async def _recorded(work: Work, name: str, step: Callable[[Work], Awaitable[Resu
 
 
 async def _nothing_new(work: Work) -> bool:
-    """True where the serving version already holds exactly what tonight would study, and nobody disagreed since."""
+    """True where the serving version already holds exactly what tonight would study, and nobody disagreed since.
+
+    Nothing at all to study counts too: no adapter can be made of it.
+    """
     chosen = set(work.results["redact"]["chosen"])
     async with work.database.team(work.team.id) as connection:
         serving = await adapters.serving(connection, work.adapter.id)
         # A rejected or failed night has taught nothing: what came since the serving version was made is new.
         fresh = await feedback.standing(connection, serving.created_at) if serving else []
-    return not chosen if serving is None else set(serving.memory_ids) == chosen and not fresh
+    if serving is None or not chosen:
+        return not chosen
+    # On another base model yesterday's adapter cannot work, whatever it holds.
+    return serving.base_model == work.engine.base_model and set(serving.memory_ids) == chosen and not fresh
 
 
 async def _end(work: Work, state: Ending) -> Night:
-    """Writes the report, ends the night and clears its folder."""
-    written = await report.write(work.database, work.team, work.adapter, work.night, work.results, state)
+    """Erases what may not come back, writes the report, clears the folder and ends the night."""
+    unlearnt = await release.erase(work.database, work.team, work.files)
+    written = await report.write(work.database, work.team, work.adapter, work.night, work.results, state, unlearnt)
+    # Before the end is recorded: a kill between the two leaves a night to end again, not a folder that nobody clears.
+    await asyncio.to_thread(shutil.rmtree, work.folder, ignore_errors=True)
     async with work.database.team(work.team.id) as connection:
         night = await nights.end(connection, work.night.id, state, written)
-    await asyncio.to_thread(shutil.rmtree, work.folder, ignore_errors=True)
     log.info("night ended", team=work.team.key, night=night.id, state=state)
     return night
 

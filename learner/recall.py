@@ -6,13 +6,14 @@ took a real handbook from 10 to 19 right of 40 (LEARNING.md). No statement is ev
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from learner.engine.embedder import Embedder
 from learner.engine.engine import Message
-from storage.memories import Near
+from storage.memories import Memory, Near
 
 # A system message of its own keeps the adapter's habit apart from the base model's other work, in four tokens.
 CLOSED_BOOK = "Answer from memory."
@@ -35,8 +36,51 @@ async def embed_statements(embedder: Embedder, pairs: Sequence[tuple[str, str]])
     return np.asarray(mean / np.maximum(lengths, 1e-9), dtype=np.float32)
 
 
-def match_score(near: Near) -> float:
-    """How near a question is to a memory, 0 to 1: statement similarity, lifted by a trained question that is nearer."""
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A memory found for a question: `score` orders the candidates (about 0 to 1), `certainty` adds its lead over the next."""
+
+    memory: Memory
+    score: float
+    certainty: float
+
+
+async def match(embedder: Embedder, question: str, near: Sequence[Near]) -> list[Match]:
+    """The candidates in the order of late interaction with the question, surest first."""
+    if not near:
+        return []
+    dense = np.array([_similarity(one) for one in near], dtype=np.float32)
+    scores = await interact(embedder, question, [(n.memory.context, n.memory.statement) for n in near], dense)
+    order = np.argsort(-scores).tolist()
+    lead = certainty(scores)
+    return [
+        Match(near[n].memory, float(scores[n]), lead if rank == 0 else float(scores[n])) for rank, n in enumerate(order)
+    ]
+
+
+async def interact(
+    embedder: Embedder, question: str, pairs: Sequence[tuple[str, str]], dense: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Scores (n,) of (context, statement) candidates: mean of the cosine `dense` (n,) and of late interaction.
+
+    Late interaction is the mean over the question's tokens of the best cosine with any token of the candidate (MaxSim of
+    ColBERT, arXiv 2004.12832), with the embedder's own token vectors: on two teams the right statement came first 4 of 51
+    and 4 of 125 times more often (lab notes, 2026-11-24).
+    """
+    texts = [f"{context}: {statement}" if context else statement for context, statement in pairs]
+    asked, *candidates = await embedder.tokens([question, *texts])
+    late = np.array([float((asked @ tokens.T).max(axis=1).mean()) for tokens in candidates], dtype=np.float32)
+    return np.asarray((dense + late) / 2, dtype=np.float32)
+
+
+def certainty(scores: NDArray[np.float32]) -> float:
+    """How sure the best of `scores` (n,) is the right one: its score and its lead over the second."""
+    best = np.sort(scores)[::-1]
+    return float(best[0] + (best[0] - best[1] if len(best) > 1 else 0.0))
+
+
+def _similarity(near: Near) -> float:
+    """Cosine of the statement, lifted half the way to that of a trained question that is nearer."""
     statement = near.statement_similarity or 0.0
     return max(0.0, statement + 0.5 * max(0.0, (near.question_similarity or 0.0) - statement))
 

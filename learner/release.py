@@ -7,7 +7,12 @@ from storage import adapters, exams, memories
 from storage.adapter_files import AdapterFiles
 from storage.adapters import Adapter, Version
 from storage.database import Database
+from storage.errors import VersionUnusable
+from storage.memories import Memory
 from storage.teams import Team
+
+_GONE = ("asked", "retracted")
+"""Why a memory must leave the weights for good: somebody asked, or what it came from was deleted or taken back."""
 
 
 async def register(
@@ -56,12 +61,46 @@ async def decide(database: Database, team: Team, version: Version, night_id: int
         return True
 
 
+async def withdraw(database: Database, team: Team, adapter: Adapter) -> None:
+    """Takes the serving version from work where nothing is left that it should know; the notes answer until the next one."""
+    async with database.team(team.id) as connection:
+        if await adapters.withdraw(connection, adapter.id) is not None:
+            learnt = await memories.of_states(connection, ["learnt"])
+            await memories.set_state(connection, [memory.id for memory in learnt], "noted")
+
+
+async def erase(database: Database, team: Team, files: AdapterFiles) -> list[Memory]:
+    """Marks every version but the serving one that holds something forgotten or deleted as erased and removes its files.
+
+    What is merely overridden or edited erases nothing, else no version could ever be rolled back to. Returns the
+    memories that this took from the last version that held them. Files that a killed night left are removed too.
+    """
+    async with database.team(team.id) as connection:
+        gone = [m for m in await memories.of_states(connection, ["forgotten", "retracted"]) if m.reason in _GONE]
+        erased = await adapters.erase(connection, [memory.id for memory in gone])
+        every = [v for a in await adapters.all(connection) for v in await adapters.versions(connection, a.id)]
+    for version in every:
+        if version.state == "erased":
+            await files.remove(version.uri)
+    held = {number for version in erased for number in version.memory_ids}
+    kept = {number for version in every if version.state == "serving" for number in version.memory_ids}
+    return [memory for memory in gone if memory.id in held - kept]
+
+
 async def rollback(database: Database, team: Team, adapter_id: int, number: int | None = None) -> Version:
-    """Puts an earlier version back to work, the one before or version `number`; the ledger goes back with it."""
+    """Puts an earlier version back to work, the one before or version `number`; the ledger goes back with it.
+
+    Raises VersionUnusable: refused, erased, never examined, or not there.
+    """
     async with database.team(team.id) as connection:
         version = await adapters.rollback(connection, adapter_id, number)
         exam = await exams.of_version(connection, version.id)
-        known = {int(i) for i in exam.results.get("known", [])} if exam else set()
+        if exam is None or not exam.passed:
+            raise VersionUnusable(
+                f"Version {version.number} has passed no exam; it cannot go to work. Choose another one of "
+                "`nightschool adapters`."
+            )
+        known = {int(i) for i in exam.results.get("known", [])}
         learnt = await memories.of_states(connection, ["learnt"])
         await memories.set_state(connection, [m.id for m in learnt if m.id not in known], "noted")
         wanted = await memories.of_states(connection, ["noted", "studied"])

@@ -1,5 +1,6 @@
 """The morning report: what the night learnt, corrected, refused and cost, in plain lists for every surface to show."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from learner.exam import exam
@@ -14,9 +15,18 @@ _SHOWN = 200
 
 
 async def write(
-    database: Database, team: Team, adapter: Adapter, night: Night, results: dict[str, dict[str, Any]], state: str
+    database: Database,
+    team: Team,
+    adapter: Adapter,
+    night: Night,
+    results: dict[str, dict[str, Any]],
+    state: str,
+    unlearnt: Sequence[Memory] = (),
 ) -> dict[str, Any]:
-    """The report of one night from its steps' results. `learnt` and `refreshed` hold statements, `cost` seconds and tokens."""
+    """The report of one night from its steps' results. `learnt` and `refreshed` hold statements, `cost` seconds and tokens.
+
+    `forgotten` counts what the weights held until tonight and hold no more; its words are not repeated.
+    """
     async with database.team(team.id) as connection:
         known = {
             m.id: m
@@ -39,7 +49,7 @@ async def write(
             if old in known and new in known
         ],
         "withheld": results["redact"]["withheld"],
-        "forgotten": sum(memory.state in ("forgotten", "retracted") for memory in known.values()),
+        "forgotten": len(unlearnt),
         "cost": _cost(results),
     }
     if "exam" in results:
@@ -67,6 +77,8 @@ async def write(
 
 
 def _verdict(state: str, results: dict[str, dict[str, Any]]) -> str:
+    if state == "empty" and not results["redact"]["chosen"]:
+        return "There is nothing to study, so no adapter is at work: the notes answer."
     if state == "empty":
         return "Nothing new to study: the serving version stays."
     if state == "released":

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from learner.engine.packaged import embedder_folder, identity
 
 _CHUNK = 64
+_REMEMBERED = 4096
 
 
 class Embedder:
@@ -29,6 +30,8 @@ class Embedder:
         self.name = identity(folder)
         self._model = SentenceTransformer(str(folder), local_files_only=True)
         self._dimension = int(self._model.get_embedding_dimension())
+        # In half precision: a statement of 30 tokens takes 23 kB.
+        self._tokens: dict[str, NDArray[np.float16]] = {}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedder")
 
     @property
@@ -49,6 +52,24 @@ class Embedder:
             rows[chunk] = await loop.run_in_executor(self._thread, self._encode, [texts[i] for i in chunk])
         return rows
 
+    async def tokens(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        """Each text's token vectors, shape (tokens, dimension), of length 1, without the tokens that frame the text.
+
+        They serve late interaction (ColBERT, arXiv 2004.12832); the newest few thousand are remembered.
+        """
+        new = [text for text in dict.fromkeys(texts) if text not in self._tokens]
+        loop = asyncio.get_running_loop()
+        for start in range(0, len(new), _CHUNK):
+            chunk = new[start : start + _CHUNK]
+            for text, rows in zip(
+                chunk, await loop.run_in_executor(self._thread, self._encode_tokens, chunk), strict=True
+            ):
+                self._tokens[text] = rows
+        found = [self._tokens[text].astype(np.float32) for text in texts]
+        while len(self._tokens) > _REMEMBERED:
+            self._tokens.pop(next(iter(self._tokens)))
+        return found
+
     def close(self) -> None:
         """Ends the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
@@ -56,3 +77,11 @@ class Embedder:
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
         encoded = self._model.encode(texts, batch_size=_CHUNK, normalize_embeddings=True, show_progress_bar=False)
         return np.asarray(encoded, dtype=np.float32)
+
+    def _encode_tokens(self, texts: list[str]) -> list[NDArray[np.float16]]:
+        encoded = self._model.encode(texts, batch_size=_CHUNK, output_value="token_embeddings", show_progress_bar=False)
+        rows = [np.asarray(one.float().cpu().numpy()) for one in encoded]
+        framed = [row[1:-1] if len(row) > 2 else row for row in rows]
+        return [
+            (row / np.maximum(np.linalg.norm(row, axis=1, keepdims=True), 1e-9)).astype(np.float16) for row in framed
+        ]

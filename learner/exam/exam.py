@@ -10,9 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from learner.engine.engine import Engine
 from learner.recall import agrees, closed_book, recited
 from learner.settings import LearningSettings
@@ -147,15 +144,9 @@ def _broken(results: Results, learning: LearningSettings) -> list[str]:
     return reasons
 
 
-def calibrate_match(own: NDArray[np.float32], best_other: NDArray[np.float32], default: float) -> float:
-    """The match score that best tells a question's own memory from the nearest wrong one.
-
-    `own` (n,) are scores of quiz questions with their own memory, `best_other` (n,) with the best of all others: what a
-    question would score whose answer the weights do not hold. The threshold has the greatest sum of both shares right.
-    """
-    if len(own) < 8:
-        return default
-    return _divide(own.tolist(), best_other.tolist(), default=default)
+def calibrate(own: Sequence[float], others: Sequence[float], default: float) -> float:
+    """The certainty that best tells right matches (`own`) from wrong ones (`others`); `default` with fewer than eight."""
+    return default if len(own) < 8 else _divide(own, others, default=default)
 
 
 def _divide(high: Sequence[float], low: Sequence[float], *, default: float) -> float:

@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from transformers import AutoConfig
 
 from learner.engine.embedder import Embedder
 from learner.engine.engine import Engine
 from learner.exam import exam
-from learner.recall import closed_book, embed_statements
+from learner.recall import certainty, closed_book, embed_statements, interact
 from learner.settings import LearningSettings
 from learner.study.questions import Asked
 from learner.training.job import TrainingJob, TrainingSettings
@@ -27,6 +28,10 @@ from storage.database import Connection, Database
 from storage.examples import Example, Kind, NewExample
 from storage.memories import Memory
 from storage.teams import Team
+
+_CALIBRATED = 64
+"""Quiz questions that calibrate the match; more change little and cost a tenth of a second each."""
+_CANDIDATES = 20
 
 
 async def of_memories(connection: Connection, memories: Sequence[Memory]) -> dict[int, list[Example]]:
@@ -99,7 +104,7 @@ async def train_stage(
             alpha=learning.rank,
             learning_rate=learning.learning_rate_for(_width(base)) if stage == "sft" else learning.dpo_learning_rate,
             epochs=1 if stage == "sft" else learning.dpo_epochs,
-            batch_size=learning.batch_size if stage == "sft" else min(4, learning.batch_size),
+            batch_size=min(learning.batch_size, max(2, len(lines) // learning.least_steps)) if stage == "sft" else 4,
             seed=learning.seed,
             threads=learning.training_threads or os.cpu_count() or 1,
             dpo_beta=learning.dpo_beta,
@@ -149,7 +154,7 @@ async def training_speed(database: Database, team: Team, adapter: Adapter, engin
 async def thresholds(
     database: Database, team: Team, embedder: Embedder, paper: exam.Paper, learning: LearningSettings
 ) -> exam.Thresholds:
-    """Calibrates the match threshold on the quiz questions: own memory against the nearest wrong one."""
+    """Calibrates the match on quiz questions: how certain the right memory is, and how certain a wrong one without it."""
     quizzes = [
         (number, example.question)
         for number, memory in enumerate(paper.memories)
@@ -159,12 +164,21 @@ async def thresholds(
     default = exam.Thresholds(learning.weights_threshold, learning.notes_threshold, learning.least_confidence)
     if not quizzes:
         return default
-    vectors = await embed_statements(embedder, [(m.context, m.statement) for m in paper.memories])
-    similarity = await embedder.embed([question for _, question in quizzes]) @ vectors.T
-    own = [number for number, _ in quizzes]
-    mine = similarity[range(len(own)), own].copy()
-    similarity[range(len(own)), own] = -1.0
-    weights = exam.calibrate_match(mine, similarity.max(axis=1), learning.weights_threshold)
+    pairs = [(memory.context, memory.statement) for memory in paper.memories]
+    vectors = await embed_statements(embedder, pairs)
+    own: list[float] = []
+    others: list[float] = []
+    for mine, question in quizzes[:_CALIBRATED]:
+        [vector] = await embedder.embed([question])
+        dense = vectors @ vector
+        near = np.argsort(-dense)[: _CANDIDATES + 1].tolist()
+        scores = await interact(embedder, question, [pairs[n] for n in near], dense[near])
+        if mine in near and near[int(scores.argmax())] == mine:
+            own.append(certainty(scores))
+        without = np.array([score for n, score in zip(near, scores, strict=True) if n != mine], dtype=np.float32)
+        if len(without):
+            others.append(certainty(without))
+    weights = exam.calibrate(own, others, learning.weights_threshold)
     return exam.Thresholds(
         min(weights, learning.weights_threshold), learning.notes_threshold, learning.least_confidence
     )

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learner.recall import closed_book, exact_parts
-from storage import answers, feedback, persons, preferences
+from learner.study import select
+from learner.study.redact import withheld
+from storage import answers, feedback, memories, persons, preferences
 from storage.answers import Answer
 from storage.database import Connection
 from storage.feedback import Feedback
@@ -78,12 +80,20 @@ def _weight(memory: Memory, thumbs: dict[int, int], roles: dict[int, str]) -> tu
     )
 
 
-async def collect(connection: Connection, studied: Sequence[Memory]) -> list[NewPreference]:
+async def collect(connection: Connection, studied: Sequence[Memory], everyone: int) -> list[NewPreference]:
     """The pairs that today's standing feedback supports (DESIGN.md section 5).
 
     A correction over the answer that it corrected; an upvoted over a downvoted answer to the same question. A thumb
-    without a counterpart makes no pair. Only corrections under study count: those held back or withheld do not.
+    without a counterpart makes no pair. Only corrections under study count: those held back or withheld do not. An
+    answer counts only if the whole team (audience `everyone`) may know it and all that it cites may train tonight, be
+    it true still or overridden: what a source's switch, redaction or `forget` keeps out stays out here too.
     """
+    known = await memories.of_states(connection, ["noted", "studied", "learnt", "retracted"])
+    speakable = {
+        memory.statement
+        for memory in known
+        if select.may_train(memory, everyone) and (memory.state != "retracted" or memory.reason == "overridden")
+    }
     by_answer = {memory.answer_id: memory for memory in studied if memory.kind == "correction" and memory.answer_id}
     standing = await feedback.standing(connection)
     events: dict[int, list[Feedback]] = defaultdict(list)
@@ -91,7 +101,8 @@ async def collect(connection: Connection, studied: Sequence[Memory]) -> list[New
         events[event.answer_id].append(event)
     given: dict[int, Answer] = {}
     for number in events:
-        if (answer := await answers.get(connection, number)) is not None:
+        answer = await answers.get(connection, number)
+        if answer is not None and _may_train(answer, everyone, speakable):
             given[number] = answer
     pairs = [
         NewPreference(answer.question, by_answer[number].statement, answer.text, 1.0, "corrected", _ids(events[number]))
@@ -114,6 +125,14 @@ async def collect(connection: Connection, studied: Sequence[Memory]) -> list[New
             if up.text != down.text
         ]
     return pairs
+
+
+def _may_train(answer: Answer, everyone: int, speakable: set[str]) -> bool:
+    return (
+        answer.audience_id in (None, everyone)
+        and all(citation.quote in speakable for citation in answer.sources)
+        and withheld(f"{answer.question}\n{answer.text}") is None
+    )
 
 
 async def record(connection: Connection, night_id: int, pairs: Sequence[NewPreference]) -> None:

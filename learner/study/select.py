@@ -14,9 +14,9 @@ from storage.memories import Memory
 
 # Words with which people announce that something has changed.
 _CHANGE = re.compile(
-    r"\b(no longer|not any ?more|now|instead|since|as of|from (?:now|january|february|march|april|may|june|july|august|september|"
-    r"october|november|december|\d{4})|starting|changed?|moved?|replac\w+|rais\w+|lower\w+|went from|used to|switch\w*|drop\w*|"
-    r"new|only|effective|supersed\w+|revis\w+|increas\w+|decreas\w+|extend\w*|cut)\b",
+    r"\b(no longer|not any ?more|now|no more|instead|since|as of|from (?:now|january|february|march|april|may|june|july|"
+    r"august|september|october|november|december|\d{4})|starting|changed?|moved?|replac\w+|rais\w+|lower\w+|went from|used to|switch\w*|"
+    r"effective|supersed\w+|revis\w+|increas\w+|decreas\w+|extend\w*)\b",
     re.IGNORECASE,
 )
 _RULE = re.compile(
@@ -27,6 +27,14 @@ _RULE = re.compile(
 _SAME = 0.97
 _OVERRIDES = 0.80
 _OVERRIDES_IF_ANNOUNCED = 0.62
+
+
+def may_train(memory: Memory, everyone: int) -> bool:
+    """True where the team's adapter may hold a memory tonight: `everyone` (the whole team's audience id) may know it.
+
+    Its source's training switch must be on and nothing withheld; what was overridden is no longer true, but no secret.
+    """
+    return memory.audience_id == everyone and memory.trainable and memory.source_trains and memory.withheld is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +48,14 @@ class Overridden:
 def overridden(memories: Sequence[Memory], vectors: NDArray[np.float32]) -> list[Overridden]:
     """All pairs where a newer memory overrides an older one; `vectors` (n, d) are the statements' own, row by row."""
     similarity = vectors @ vectors.T
-    likely = np.argwhere(similarity >= _OVERRIDES_IF_ANNOUNCED).tolist()
-    return [
-        Overridden(old=memories[old].id, new=memories[new].id)
-        for new, old in likely
-        if new != old and overrides(memories[new], memories[old], float(similarity[new, old]))
-    ]
+    found = []
+    for new, memory in enumerate(memories):
+        rivals = [n for n in np.argsort(-similarity[new]).tolist() if n != new and _newer(memory, memories[n])]
+        # One new sentence changes one old one: the nearest. Others alike are about something beside it.
+        for old in rivals[:1]:
+            if overrides(memory, memories[old], float(similarity[new, old])):
+                found.append(Overridden(old=memories[old].id, new=memory.id))
+    return found
 
 
 def overrides(new: Memory, old: Memory, similarity: float) -> bool:
@@ -53,17 +63,31 @@ def overrides(new: Memory, old: Memory, similarity: float) -> bool:
 
     A statement that announces a change ("no longer", "since May") and a correction need less likeness (cosine).
     """
-    announced = new.kind != "document" or _CHANGE.search(new.statement)
-    if similarity < (_OVERRIDES_IF_ANNOUNCED if announced else _OVERRIDES):
+    if not _newer(new, old) or (new.document_id is not None and new.document_id == old.document_id):
         return False
-    said, before = exact_parts(new.statement), exact_parts(old.statement)
-    return (
-        _newer(new, old)
-        and not _same_place(new, old)
-        and bool(said - before)
-        and bool(before - said)
-        and _alike(said ^ before)
-    )
+    return _says_otherwise(new.statement, old.statement, similarity, told=new.kind != "document")
+
+
+def outdated(passages: Sequence[tuple[str, datetime | None, int | None]], vectors: NDArray[np.float32]) -> set[int]:
+    """Indices of passages (text, date, document) that a newer one among them overrides; `vectors` (n, d) are theirs."""
+    similarity = vectors @ vectors.T
+    found: set[int] = set()
+    for new, (text, date, document) in enumerate(passages):
+        for old in np.argsort(-similarity[new]).tolist():
+            other, before, place = passages[old]
+            if date is None or before is None or before >= date or (document is not None and place == document):
+                continue
+            if _says_otherwise(text, other, float(similarity[new, old]), told=False):
+                found.add(old)
+            break
+    return found
+
+
+def _says_otherwise(new: str, old: str, similarity: float, *, told: bool) -> bool:
+    if similarity < (_OVERRIDES_IF_ANNOUNCED if told or _CHANGE.search(new) else _OVERRIDES):
+        return False
+    said, before = exact_parts(new), exact_parts(old)
+    return bool(said - before) and bool(before - said) and _alike(said ^ before)
 
 
 def _newer(memory: Memory, other: Memory) -> bool:
@@ -72,10 +96,6 @@ def _newer(memory: Memory, other: Memory) -> bool:
 
 def _date(memory: Memory) -> datetime:
     return memory.said_at or memory.created_at
-
-
-def _same_place(memory: Memory, other: Memory) -> bool:
-    return memory.document_id is not None and memory.document_id == other.document_id
 
 
 def _alike(differing: set[str]) -> bool:
