@@ -1,6 +1,6 @@
 """The docs say what the code does: commands, settings, metrics, errors, targets, benches, paths and links, all compared.
 
-`python tests/test_docs.py` writes the table of settings in docs/operate.md anew.
+`.venv/bin/python -m tests.test_docs` writes the table of settings in docs/operate.md anew.
 """
 
 import ast
@@ -25,7 +25,11 @@ ROOMS = ("storage", "connectors", "learner", "bot")
 SETTINGS = re.compile(r"(<!-- settings -->\n).*?(<!-- /settings -->)", re.S)
 GROUP = typer.main.get_command(app)
 OTHER_VARIABLES = {"NIGHTSCHOOL_TEST_CACHE"}  # of the tests
-OTHER_NAMES = {"nightschool_app", "nightschool_adapters"}  # the role, the channel of NOTIFY
+OTHER_NAMES = {
+    "nightschool_app",
+    "nightschool_adapters",
+    "nightschool_confine",
+}  # role, channel of NOTIFY, SQL function
 
 
 def code(text: str) -> Iterator[str]:
@@ -73,7 +77,7 @@ def subcommands() -> set[str]:
 
 def test_every_command_is_documented() -> None:
     operating = (ROOT / "README.md").read_text() + OPERATE.read_text()
-    spans = [piece for piece in code(operating)]
+    spans = list(code(operating))
     missing = [name for name in subcommands() if not any(f"nightschool {name}" in piece for piece in spans)]
     assert not missing
 
@@ -110,7 +114,7 @@ def settings_table() -> str:
 def test_every_setting_is_in_the_table_with_its_true_default() -> None:
     found = SETTINGS.search(OPERATE.read_text(encoding="utf-8"))
     assert found, "docs/operate.md has lost its marks around the table of settings"
-    assert found[0] == f"{found[1]}{settings_table()}{found[2]}", "run: .venv/bin/python tests/test_docs.py"
+    assert found[0] == f"{found[1]}{settings_table()}{found[2]}", "run: .venv/bin/python -m tests.test_docs"
 
 
 def test_every_variable_and_toml_key_in_the_docs_is_a_setting() -> None:
