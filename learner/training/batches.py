@@ -47,12 +47,21 @@ def _spread(kinds: Sequence[Hashable], order: random.Random) -> list[int]:
 
 
 def _deal(pool: Sequence[int], kinds: Sequence[Hashable], batch_size: int) -> list[list[int]]:
-    """Batches of neighbours in `pool`, each index in the first batch with room that lacks its kind."""
+    """Batches of neighbours in `pool`, with no kind twice in one as long as that can be."""
     batches: list[list[int]] = [[] for _ in range(-(-len(pool) // batch_size))]
-    held: list[set[Hashable]] = [set() for _ in batches]
+
+    def holds(batch: list[int], kind: Hashable) -> bool:
+        return any(kinds[each] == kind for each in batch)
+
     for index in pool:
-        room = [at for at, batch in enumerate(batches) if len(batch) < batch_size]
-        at = next((at for at in room if kinds[index] not in held[at]), room[0])
-        batches[at].append(index)
-        held[at].add(kinds[index])
+        room = [batch for batch in batches if len(batch) < batch_size]
+        batch = next((batch for batch in room if not holds(batch, kinds[index])), room[0])
+        for other in batches if holds(batch, kinds[index]) else ():
+            # All that have room hold one already: a full batch without it gives something else away.
+            swapped = next((each for each in other if not holds(batch, kinds[each])), None)
+            if swapped is not None and not holds(other, kinds[index]):
+                other[other.index(swapped)] = index
+                index = swapped
+                break
+        batch.append(index)
     return batches
