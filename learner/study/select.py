@@ -14,8 +14,9 @@ from storage.memories import Memory
 
 # Words with which people announce that something has changed.
 _CHANGE = re.compile(
-    r"\b(no longer|not any ?more|now|no more|instead|since|as of|from (?:now|january|february|march|april|may|june|july|"
-    r"august|september|october|november|december|\d{4})|starting|changed?|moved?|replac\w+|rais\w+|lower\w+|went from|used to|switch\w*|"
+    r"\b(no longer|not any ?more|now|no more|instead|since|as of|"
+    r"from (?:now|january|february|march|april|may|june|july|august|september|"
+    r"october|november|december|\d{4})|starting|changed?|moved?|replac\w+|rais\w+|lower\w+|went from|used to|switch\w*|"
     r"effective|supersed\w+|revis\w+|increas\w+|decreas\w+|extend\w*)\b",
     re.IGNORECASE,
 )
@@ -27,6 +28,7 @@ _RULE = re.compile(
 _SAME = 0.97
 _OVERRIDES = 0.80
 _OVERRIDES_IF_ANNOUNCED = 0.62
+_REPEATS = 0.72
 
 
 def may_train(memory: Memory, everyone: int) -> bool:
@@ -84,10 +86,14 @@ def outdated(passages: Sequence[tuple[str, datetime | None, int | None]], vector
 
 
 def _says_otherwise(new: str, old: str, similarity: float, *, told: bool) -> bool:
-    if similarity < (_OVERRIDES_IF_ANNOUNCED if told or _CHANGE.search(new) else _OVERRIDES):
+    announced = bool(_CHANGE.search(new))
+    if similarity < (_OVERRIDES_IF_ANNOUNCED if told or announced else _OVERRIDES):
         return False
     said, before = exact_parts(new), exact_parts(old)
-    return bool(said - before) and bool(before - said) and _alike(said ^ before)
+    if before <= said:
+        # "On Tuesdays, no longer on Thursdays" names the old value too: then it must be much the same sentence.
+        return announced and bool(said - before) and bool(before) and similarity >= _REPEATS
+    return bool(said - before) and _alike(said ^ before)
 
 
 def _newer(memory: Memory, other: Memory) -> bool:
