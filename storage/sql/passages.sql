@@ -20,15 +20,17 @@ INSERT INTO passages (document_id, message_id, memory_id, ordinal, heading, text
 VALUES (%(document_id)s, %(message_id)s, %(memory_id)s, %(ordinal)s, %(heading)s, %(text)s, %(embedder)s, %(embedding)s);
 
 -- name: search
--- Reciprocal rank fusion of cosine similarity and full text over what these audiences may know; long columns come last
+-- Reciprocal rank fusion of cosine similarity and full text over what these audiences may know; long columns come last.
+-- What somebody asked to forget is not told, though its page still says it
 WITH question AS (
   SELECT string_agg('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''', ' | ')::tsquery AS words
   FROM unnest(to_tsvector('english', %(text)s))
 ), told AS MATERIALIZED (
   SELECT id, coalesce(1 - nullif(embedding <=> %(embedding)s, 'NaN'), 0) AS similarity,
     CASE WHEN lexemes @@ words THEN ts_rank_cd(lexemes, words, 1) END AS wording
-  FROM passages_told, question
+  FROM passages_told p, question
   WHERE embedder = %(embedder)s AND told AND audience_id = ANY(%(audiences)s::bigint[])
+    AND NOT EXISTS (SELECT FROM memories m WHERE m.state = 'forgotten' AND md5(m.statement) = md5(p.text) AND m.statement = p.text)
 ), near AS (
   SELECT id, row_number() OVER (ORDER BY similarity DESC, id) AS place FROM told ORDER BY place LIMIT %(candidates)s
 ), worded AS (
