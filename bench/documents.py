@@ -28,6 +28,7 @@ from bot.assembly import Assembly, assembled
 from bot.demo import Day
 from bot.quiz import Question, read
 from bot.settings import Settings
+from learner.engine.packaged import base_model_folder
 
 _DATED = re.compile(r"^\d{4}(-\d\d){0,2}$")
 # What a model says that has no answer: the plain arms get credit for declining in their own words.
@@ -61,7 +62,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             overrides={
                 "data_folder": folder,
                 "team": "bench",
-                "model": options.model,
+                "model": str(base_model_folder(options.model, Path(".nightschool"))),
                 "log_level": "warning",
                 "learning": {"seed": options.seed},
             }

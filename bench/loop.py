@@ -23,6 +23,7 @@ from bot.assembly import assembled
 from bot.demo import SAMPLE, Day, Told, lines
 from bot.quiz import Question, read
 from bot.settings import Settings
+from learner.engine.packaged import base_model_folder
 from storage import examples, memories
 from storage.memories import Memory
 
@@ -43,9 +44,16 @@ def main() -> None:
 async def measure(minutes: float, seed: int, kept: Path | None) -> dict[str, Any]:
     """Runs both nights on a fresh team in a temporary folder and returns the figures."""
     console = Console(stderr=True)
+    model = base_model_folder("packaged", Path(".nightschool"))
     with tempfile.TemporaryDirectory(prefix="nightschool-bench-") as folder:
         settings = Settings.load(
-            overrides={"data_folder": folder, "team": "bench", "log_level": "warning", "learning": {"seed": seed}}
+            overrides={
+                "data_folder": folder,
+                "team": "bench",
+                "model": str(model),
+                "log_level": "warning",
+                "learning": {"seed": seed},
+            }
         )
         async with assembled(settings) as school:
             day = Day(school, console)
