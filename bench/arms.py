@@ -9,11 +9,10 @@ import numpy as np
 from bot.answer import UNKNOWN, Asked, Colleague
 from bot.assembly import Assembly
 from learner.engine.engine import Engine, Message
-from learner.recall import closed_book, match
+from learner.recall import closed_book, match, open_book
 from storage import audiences, examples, memories, passages
 from storage.passages import Passage
 
-OPEN_BOOK = "Answer the question in one short sentence, using only the notes."
 _MOST_TOKENS = 96
 
 
@@ -50,11 +49,7 @@ class Arms:
     async def notes(self, question: str, adapter: bool = False) -> Said:
         """The model with the three nearest passages and their neighbours in its prompt, as retrieval bots do."""
         found = await self._around(question)
-        listed = "\n".join(f"- {passage.heading}: {passage.text}" for passage in found)
-        prompt: list[Message] = [
-            {"role": "system", "content": OPEN_BOOK},
-            {"role": "user", "content": f"Notes:\n{listed}\n\nQuestion: {question}"},
-        ]
+        prompt = open_book(question, [(passage.heading, passage.text) for passage in found])
         return await self._said(prompt, self._adapter if adapter else None)
 
     async def adapter_notes(self, question: str) -> Said:

@@ -20,7 +20,7 @@ import structlog
 from learner.engine.embedder import Embedder
 from learner.engine.engine import AdapterCorrupt, AdapterUnknown, Engine, Generation, Message
 from learner.exam.exam import Thresholds
-from learner.recall import Match, agrees, closed_book, embed_statements, interact, match
+from learner.recall import Match, agrees, closed_book, embed_statements, interact, match, open_book
 from learner.settings import LearningSettings
 from learner.study import select
 from storage import adapters, answers, audiences, examples, exams, memories, passages
@@ -35,7 +35,6 @@ from storage.teams import Team
 log = structlog.get_logger(__name__)
 
 UNKNOWN = "I don't know that yet. Tell me the answer and I'll study it tonight."
-_OPEN_BOOK = "Answer the question in one short sentence, using only the notes."
 _NEAREST = 20
 # A follow-up leans on what was said before: short, or beginning like the middle of a talk.
 _FOLLOW_UP = re.compile(
@@ -305,19 +304,8 @@ class Colleague:
 
     async def read(self, question: str, evidence: Sequence[Passage]) -> Generation:
         """The base model's answer with the evidence in its prompt."""
-        notes = "\n".join(f"- {p.heading}: {p.text}" for p in evidence)
-        prompt: list[Message] = [
-            {"role": "system", "content": _OPEN_BOOK},
-            {"role": "user", "content": f"Notes:\n{notes}\n\nQuestion: {question}"},
-        ]
+        prompt = open_book(question, [(p.heading, p.text) for p in evidence])
         return await self._engine.generate(prompt, max_tokens=self._learning.max_answer_tokens)
-
-    async def _narrowest(self, audiences_of_evidence: set[int], person_id: int | None) -> int | None:
-        """Who may know an answer from that evidence: one narrow audience, or of several only who asked; None: all."""
-        if len(audiences_of_evidence) <= 1 or person_id is None:
-            return min(audiences_of_evidence, default=None)
-        async with self._database.team(self._team.id) as connection:
-            return (await audiences.person(connection, person_id)).id
 
     def _name(self, version: Version) -> str:
         # Never reused for other weights: a version's id is its own for ever.

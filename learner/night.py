@@ -12,7 +12,7 @@ import contextlib
 import shutil
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -265,6 +265,8 @@ async def examine(work: Work) -> Result:
         chosen, have, frozenset(m.id for m in before if m.id in wanted and m.superseded_by is None), kept_back[:20]
     )
     thresholds = await lessons.thresholds(work.database, work.team, work.embedder, paper, work.learning)
+    read = await lessons.reader(work.database, work.team, work.engine, work.embedder, paper, work.learning)
+    thresholds = replace(thresholds, reader=read)
     names = ["dpo", "sft"] if work.results["dpo"].get("pairs") else ["sft"]
     best: tuple[str, exam.Results] | None = None
     for name in names:

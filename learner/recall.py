@@ -24,6 +24,15 @@ def closed_book(question: str) -> list[Message]:
     return [{"role": "system", "content": CLOSED_BOOK}, {"role": "user", "content": question}]
 
 
+def open_book(question: str, passages: Sequence[tuple[str, str]]) -> list[Message]:
+    """The prompt of the notes route: (heading, text) passages in view, one short sentence asked for."""
+    notes = "\n".join(f"- {heading}: {text}" for heading, text in passages)
+    return [
+        {"role": "system", "content": "Answer the question in one short sentence, using only the notes."},
+        {"role": "user", "content": f"Notes:\n{notes}\n\nQuestion: {question}"},
+    ]
+
+
 async def embed_statements(embedder: Embedder, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
     """Vectors of (context, statement) pairs, shape (n, dimension): the mean of the statement with and without context.
 

@@ -17,12 +17,12 @@ from transformers import AutoConfig
 from learner.engine.embedder import Embedder
 from learner.engine.engine import Engine
 from learner.exam import exam
-from learner.recall import certainty, closed_book, embed_statements, interact
+from learner.recall import agrees, certainty, closed_book, embed_statements, interact, open_book
 from learner.settings import LearningSettings
 from learner.study.questions import Asked
 from learner.training.job import TrainingJob, TrainingSettings
 from learner.training.run import train
-from storage import examples, nights
+from storage import examples, nights, passages
 from storage.adapters import Adapter
 from storage.database import Connection, Database
 from storage.examples import Example, Kind, NewExample
@@ -32,6 +32,8 @@ from storage.teams import Team
 _CALIBRATED = 64
 """Quiz questions that calibrate the match; more change little and cost a tenth of a second each."""
 _CANDIDATES = 20
+_READ = 12
+"""Quiz questions on which reading is tried; each costs a prompt of some 200 tokens."""
 
 
 async def of_memories(connection: Connection, memories: Sequence[Memory]) -> dict[int, list[Example]]:
@@ -182,3 +184,31 @@ async def thresholds(
     return exam.Thresholds(
         min(weights, learning.weights_threshold), learning.notes_threshold, learning.least_confidence
     )
+
+
+async def reader(
+    database: Database, team: Team, engine: Engine, embedder: Embedder, paper: exam.Paper, learning: LearningSettings
+) -> Literal["quote", "generate"]:
+    """Whether the base model reads better than it quotes: on quiz questions whose passage retrieval found.
+
+    With the three nearest passages in view its reply must agree with the right statement; the quote is right where that
+    statement is the first. A small model loses this, a larger one wins it (LEARNING.md).
+    """
+    quizzes = [(m, e.question) for m in paper.memories for e in paper.examples.get(m.id, []) if e.kind == "quiz"]
+    read = quoted = 0
+    for memory, question in quizzes[:_READ]:
+        [vector] = await embedder.embed([question])
+        async with database.team(team.id) as connection:
+            hits = await passages.search(
+                connection, vector, question, [memory.audience_id], embedder.name, learning.evidence
+            )
+        texts = [hit.passage.text for hit in hits]
+        if memory.statement not in texts:
+            continue
+        reply = await engine.generate(
+            open_book(question, [(hit.passage.heading, hit.passage.text) for hit in hits]),
+            max_tokens=learning.max_answer_tokens,
+        )
+        read += agrees(reply.text, memory.statement)
+        quoted += texts[0] == memory.statement
+    return "generate" if read > quoted else "quote"

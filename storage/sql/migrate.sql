@@ -20,7 +20,12 @@ BEGIN
     EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
     END;
   END IF;
-  IF NOT pg_has_role(current_user, 'nightschool_app', 'MEMBER') THEN
+  -- Since PostgreSQL 16 whoever creates a role is its member with ADMIN only: the right to SET it is granted apart.
+  IF current_setting('server_version_num')::int >= 160000 THEN
+    IF NOT pg_has_role(current_user, 'nightschool_app', 'SET') THEN
+      EXECUTE format('GRANT nightschool_app TO %I WITH SET TRUE', current_user);
+    END IF;
+  ELSIF NOT pg_has_role(current_user, 'nightschool_app', 'MEMBER') THEN
     EXECUTE format('GRANT nightschool_app TO %I', current_user);
   END IF;
   EXECUTE format('GRANT USAGE ON SCHEMA %I TO nightschool_app', current_schema());
