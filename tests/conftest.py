@@ -16,6 +16,8 @@ from storage.teams import Team
 
 if TYPE_CHECKING:
     from learner.engine.embedder import Embedder
+    from learner.engine.local import LocalEngine
+    from tests.school import School
 
 CACHE = Path(os.environ.get("NIGHTSCHOOL_TEST_CACHE", Path(__file__).parent.parent / ".nightschool" / "test-cache"))
 
@@ -53,3 +55,33 @@ def embedder() -> "Iterator[Embedder]":
     embedder = Embedder("packaged")
     yield embedder
     embedder.close()
+
+
+@pytest.fixture(scope="session")
+def tiny_base(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama of two layers with the packaged tokenizer: nights on it take seconds."""
+    from tests.school import make_tiny
+
+    return make_tiny(base_model, tmp_path_factory.mktemp("school") / "tiny")
+
+
+@pytest.fixture(scope="session")
+async def tiny_engine(tiny_base: Path) -> "AsyncIterator[LocalEngine]":
+    """The tiny model's engine; tests use adapter names of their own teams."""
+    from learner.engine.local import LocalEngine
+
+    engine = LocalEngine(tiny_base, memory_bytes=10**8, threads=1)
+    yield engine
+    await engine.close()
+
+
+@pytest.fixture
+async def school(
+    database: Database, team: Team, tiny_engine: "LocalEngine", embedder: "Embedder", tiny_base: Path, tmp_path: Path
+) -> "AsyncIterator[School]":
+    """The test's team with all that answers and nights need."""
+    from tests.school import School
+
+    school = School(database, team, tiny_engine, embedder, tiny_base, tmp_path)
+    yield school
+    await school.rest()
