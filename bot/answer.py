@@ -18,7 +18,7 @@ import numpy as np
 import structlog
 
 from learner.engine.embedder import Embedder
-from learner.engine.engine import AdapterCorrupt, AdapterUnknown, Engine, Generation, Message
+from learner.engine.engine import AdapterCorrupt, AdapterUnknown, Engine, Generation
 from learner.exam.exam import Thresholds
 from learner.recall import Match, agrees, closed_book, embed_statements, interact, match, open_book
 from learner.settings import LearningSettings
@@ -306,6 +306,13 @@ class Colleague:
         """The base model's answer with the evidence in its prompt."""
         prompt = open_book(question, [(p.heading, p.text) for p in evidence])
         return await self._engine.generate(prompt, max_tokens=self._learning.max_answer_tokens)
+
+    async def _narrowest(self, narrow: set[int], person_id: int | None) -> int | None:
+        """Who may know what was made of evidence for these narrower audiences; of several, only who asked. None: everyone."""
+        if len(narrow) <= 1 or person_id is None:
+            return min(narrow, default=None)
+        async with self._database.team(self._team.id) as connection:
+            return (await audiences.person(connection, person_id)).id
 
     def _name(self, version: Version) -> str:
         # Never reused for other weights: a version's id is its own for ever.
