@@ -55,7 +55,7 @@ def is_correction(text: str) -> bool:
 
 def statement_of(text: str) -> str:
     """The correction as a statement: the "no," and its like taken off, first letter raised, full stop set."""
-    said = plain(_LEAD_IN.sub("", text))
+    said = plain(_LEAD_IN.sub("", f"{text} "))
     said = said[:1].upper() + said[1:]
     return said if not said or said[-1] in ".!?" else said + "."
 
