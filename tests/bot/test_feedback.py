@@ -1,0 +1,223 @@
+"""The way of feedback: one event one row, a correction counts at once, and what was said to few stays with few."""
+
+import pytest
+
+from bot.feedback import EmptyCorrection, NothingToForget, TakenBack, is_correction, statement_of
+from storage import answers, feedback, teams
+from storage.answers import Answer, NewAnswer
+from storage.errors import UnknownAnswer
+from storage.feedback import Feedback
+from tests.school import FACTS, School, ask
+
+MONEY = "Who approves expenses above 250 euros?"
+
+
+@pytest.mark.parametrize(
+    ("said", "corrects"),
+    [
+        ("No, it's 40 euros.", True),
+        ("no it is Jonas since May", True),
+        ("Actually Jonas approves them now.", True),
+        ("That's outdated, the office moved to Porto.", True),
+        ("Not quite: only above 300 euros.", True),
+        ("No thanks", False),
+        ("No problem at all!", False),
+        ("Nothing new here, is there?", False),
+        ("No smoking in the building.", False),
+        ("Who approves them then?", False),
+        ("no", False),
+        ("", False),
+    ],
+)
+def test_a_thread_reply_is_taken_for_a_correction_only_if_it_is_one(said: str, corrects: bool) -> None:
+    assert is_correction(said) is corrects
+
+
+@pytest.mark.parametrize(
+    ("said", "statement"),
+    [
+        ("No, it's 40 euros", "It's 40 euros."),
+        ("actually, Jonas approves them.", "Jonas approves them."),
+        ("Sorry, that's wrong: the office is in Porto!", "The office is in Porto!"),
+        ("Nordea is our bank.", "Nordea is our bank."),
+        ("  **Jonas** approves `them`  ", "Jonas approves them."),
+        ("no, ", ""),
+    ],
+)
+def test_a_correction_becomes_a_plain_statement(said: str, statement: str) -> None:
+    assert statement_of(said) == statement
+
+
+async def test_the_last_thumb_of_a_person_counts_once_an_event(school: School) -> None:
+    answer, nora, ola = await given(school), await school.person("Nora"), await school.person("Ola")
+    takes = school.feedbacks()
+    await takes.thumbs(answer.id, nora, True, "test", "t1")
+    await takes.thumbs(answer.id, nora, True, "test", "t1")
+    await takes.thumbs(answer.id, ola, True, "test", "t2")
+    await takes.thumbs(answer.id, nora, False, "test", "t3")
+    assert [(event.person_id, event.value) for event in await standing(school)] == [(ola, "up"), (nora, "down")]
+
+
+async def test_emoji_mean_what_the_team_says(school: School) -> None:
+    answer, nora = await given(school), await school.person("Nora")
+    takes = school.feedbacks()
+    assert await takes.emoji(answer.id, nora, ":tada:", "test", "e1")
+    assert not await takes.emoji(answer.id, nora, "ship", "test", "e2")
+    school.team.settings["emoji"] = {"ship": "up", "tada": "down"}
+    assert await takes.emoji(answer.id, nora, "ship", "test", "e2")
+    assert await takes.emoji(answer.id, nora, "tada", "test", "e3")
+    assert sorted(event.value for event in await standing(school)) == ["down", "up", "up"]
+
+
+async def test_feedback_on_an_unknown_answer_is_refused(school: School) -> None:
+    takes, nora = school.feedbacks(), await school.person("Nora")
+    for attempt in (
+        takes.thumbs(10**12, nora, True, "test", "t1"),
+        takes.emoji(10**12, nora, "tada", "test", "t2"),
+        takes.correct(10**12, nora, "No, it's 40 euros.", "test", "t3"),
+    ):
+        with pytest.raises(UnknownAnswer, match="no answer 1000000000000"):
+            await attempt
+    assert await standing(school) == [] and await school.memories() == []
+
+
+async def test_another_teams_answer_is_unknown(school: School) -> None:
+    answer = await given(school)
+    async with school.database.system() as connection:
+        other = await teams.ensure(connection, f"{school.team.key}-other")
+    stranger = School(school.database, other, school.engine, school.embedder, school.base, school.folder)
+    with pytest.raises(UnknownAnswer):
+        await stranger.feedbacks().thumbs(answer.id, None, True, "test", "t1")
+
+
+async def test_what_is_taken_back_before_it_arrives_stays_taken_back(school: School) -> None:
+    answer, takes = await given(school), school.feedbacks()
+    await takes.retract("test", "t1")
+    await takes.thumbs(answer.id, None, True, "test", "t1")
+    await takes.retract("test", "c1")
+    with pytest.raises(TakenBack, match="taken back"):
+        await takes.correct(answer.id, None, "No, it's 40 euros.", "test", "c1")
+    assert await standing(school) == [] and await school.memories() == []
+
+
+async def test_a_correction_is_a_memory_at_once_and_only_once(school: School) -> None:
+    answer, nora, takes = await given(school), await school.person("Nora"), school.feedbacks()
+    memory = await takes.correct(answer.id, nora, "No, Jonas approves expenses above 250 euros.", "test", "c1")
+    assert (memory.statement, memory.kind, memory.author, memory.state, memory.context, memory.trainable) == (
+        "Jonas approves expenses above 250 euros.", "correction", "Nora", "noted", MONEY, True
+    )  # fmt: skip
+    again = await takes.correct(answer.id, nora, "No, Jonas approves expenses above 250 euros.", "test", "c1")
+    assert again.id == memory.id
+    assert len(await standing(school)) == 1 and len(await school.memories()) == 1
+
+
+async def test_a_correction_overrides_the_page_and_taken_back_lets_it_stand_again(school: School) -> None:
+    await school.page(FACTS)
+    await school.collect()
+    colleague, takes, nora = school.colleague(), school.feedbacks(), await school.person("Nora")
+    answer = await ask(colleague, MONEY, nora)
+    memory = await takes.correct(
+        answer.id, nora, "No, expenses above 900 euros must be approved by Jonas.", "test", "c1"
+    )
+    [old] = [m for m in await school.memories() if m.statement == FACTS[1]]
+    assert (old.state, old.superseded_by) == ("retracted", memory.id)
+    assert "Jonas" in (await ask(colleague, MONEY)).text
+    await takes.retract("test", "c1")
+    [old] = [m for m in await school.memories() if m.statement == FACTS[1]]
+    assert (old.state, old.superseded_by) == ("noted", None)
+    after = await ask(colleague, MONEY)
+    assert "Marta" in after.text and "Jonas" not in after.text
+
+
+async def test_ones_own_newer_word_replaces_the_older_anothers_does_not(school: School) -> None:
+    answer, takes = await given(school), school.feedbacks()
+    nora, ola = await school.person("Nora"), await school.person("Ola")
+    first = await takes.correct(answer.id, nora, "Expenses above 300 euros are approved by Jonas.", "test", "c1")
+    second = await takes.correct(answer.id, nora, "Expenses above 400 euros are approved by Petra.", "test", "c2")
+    third = await takes.correct(answer.id, ola, "Expenses above 700 euros are approved by Hanna.", "test", "c3")
+    stand = {memory.id: memory.state for memory in await school.memories()}
+    assert stand == {first.id: "retracted", second.id: "noted", third.id: "noted"}
+
+
+async def test_a_correction_of_a_private_answer_stays_private(school: School) -> None:
+    anna, ben = await school.person("Anna"), await school.person("Ben")
+    board = await school.private("board", [anna])
+    await school.say("The offer for Brightwater is 4.2 million euros.", "Anna", audience=board)
+    colleague, question = school.colleague(), "How much is the offer for Brightwater?"
+    answer = await ask(colleague, question, anna)  # in private, quoted from the private channel
+    memory = await school.feedbacks().correct(
+        answer.id, anna, "No, the offer for Brightwater is 5.5 million euros.", "test", "c1"
+    )
+    assert (memory.audience_id, memory.trainable) == (board, False)
+    assert "5.5" in (await ask(colleague, question, anna)).text
+    assert "5.5" not in (await ask(colleague, question, ben)).text
+    assert "5.5" not in (await ask(colleague, question, anna, await school.everyone())).text
+
+
+async def test_a_private_correction_does_not_silence_what_all_may_know(school: School) -> None:
+    anna, ben = await school.person("Anna"), await school.person("Ben")
+    board = await school.private("board", [anna])
+    await school.page(FACTS)
+    await school.collect()
+    colleague = school.colleague()
+    answer = await ask(colleague, MONEY, anna, board)
+    await school.feedbacks().correct(
+        answer.id, anna, "No, expenses above 900 euros must be approved by Jonas.", "test", "c1"
+    )
+    assert "Jonas" in (await ask(colleague, MONEY, anna, board)).text
+    outside = await ask(colleague, MONEY, ben)
+    assert "Marta" in outside.text and "Jonas" not in outside.text
+    [public] = [m for m in await school.memories() if m.statement == FACTS[1]]
+    assert public.state == "noted"
+
+
+@pytest.mark.parametrize("words", ["", "   ", "no,", "?!", "x" * 2001])
+async def test_a_correction_without_words_or_with_too_many_is_refused_and_leaves_nothing(
+    school: School, words: str
+) -> None:
+    answer = await given(school)
+    with pytest.raises(EmptyCorrection):
+        await school.feedbacks().correct(answer.id, None, words, "test", "c1")
+    assert await standing(school) == [] and await school.memories() == []
+
+
+async def test_what_is_told_outright_is_pinned_and_answered(school: School) -> None:
+    nora = await school.person("Nora")
+    memory = await school.feedbacks().remember("The alarm code of the bike shed is kept by Ines.", nora, "test", "r1")
+    assert (memory.kind, memory.author) == ("pinned", "Nora")
+    answer = await ask(school.colleague(), "Who keeps the alarm code of the bike shed?")
+    assert "Ines" in answer.text and answer.sources[0].title == "told by Nora"
+
+
+async def test_forgetting_by_number_and_by_words(school: School) -> None:
+    await school.page(FACTS)
+    known = {memory.statement: memory.id for memory in await school.collect()}
+    takes = school.feedbacks()
+    [gone] = await takes.forget(f"#{known[FACTS[0]]}", None)
+    assert gone.statement == FACTS[0]
+    [gone] = await takes.forget("how much interns are paid a month", None)
+    assert gone.statement == FACTS[3]
+    assert {memory.statement for memory in await school.memories("forgotten")} == {FACTS[0], FACTS[3]}
+    for nothing in (known[FACTS[0]], "the mating calls of humpback whales", 10**12):
+        with pytest.raises(NothingToForget, match="nightschool memories"):
+            await takes.forget(nothing, None)
+
+
+async def test_nobody_forgets_what_they_may_not_know(school: School) -> None:
+    anna, ben = await school.person("Anna"), await school.person("Ben")
+    board = await school.private("board", [anna])
+    await school.say("The offer for Brightwater is 4.2 million euros.", "Anna", audience=board)
+    await school.collect()
+    with pytest.raises(NothingToForget):
+        await school.feedbacks().forget("the offer for Brightwater", ben)
+    assert len(await school.feedbacks().forget("the offer for Brightwater", anna)) == 1
+
+
+async def given(school: School) -> Answer:
+    async with school.database.team(school.team.id) as connection:
+        return await answers.save(connection, NewAnswer("test", MONEY, "Marta.", "notes", event_id="q1"))
+
+
+async def standing(school: School) -> list[Feedback]:
+    async with school.database.team(school.team.id) as connection:
+        return await feedback.standing(connection)
