@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import SafetensorError
 
 from learner.training import lora
 from learner.training.errors import TrainingStopped
@@ -41,7 +42,10 @@ def attach(model: Any, start: Path | None, settings: TrainingSettings) -> Any:
 
 
 def keep(model: Any, folder: Path) -> None:
-    """Write the adapter as `folder` (weights and configuration), which appears complete or not at all."""
+    """Write the adapter as `folder` (weights and configuration), which appears complete or not at all.
+
+    Raises TrainingStopped where the disk will not take it.
+    """
     staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         model.save_pretrained(staged, selected_adapters=[NAME], save_embedding_layers=False)
@@ -59,6 +63,9 @@ def keep(model: Any, folder: Path) -> None:
             os.fsync(parent)
         finally:
             os.close(parent)
-    except BaseException:
+    except (OSError, SafetensorError) as error:
+        raise TrainingStopped(
+            f"the adapter could not be written to {folder}: {error}. Free some disk space."
+        ) from error
+    finally:
         shutil.rmtree(staged, ignore_errors=True)
-        raise

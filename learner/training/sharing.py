@@ -122,8 +122,9 @@ def attend(
     if softcap is not None:
         scores = torch.tanh(torch.bmm(q, k.transpose(1, 2)) * (scale / softcap)) * softcap + bias
     elif longest > _LONG or query.device.type != "cpu":
+        # Four dimensions, of which the first is empty: the fused kernels take no fewer.
         attended = torch.nn.functional.scaled_dot_product_attention(
-            q, k, v, attn_mask=bias, scale=scale, dropout_p=dropout
+            q[None], k[None], v[None], attn_mask=bias, scale=scale, dropout_p=dropout
         )
         return tree.scatter(attended.view(-1, heads, longest, v.shape[-1]), heads), None
     else:

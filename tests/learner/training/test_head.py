@@ -87,6 +87,21 @@ def test_loss_and_gradients_are_those_of_trl(
             torch.testing.assert_close(gradient, expected_gradients[name], rtol=1e-3, atol=1e-5, msg=name)
 
 
+def test_long_sequences_are_attended_to_alike(
+    tiny: Callable[[str], Path], sft_lines: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from learner.training import sharing
+
+    losses = []
+    for threshold in (sharing._LONG, 0):
+        monkeypatch.setattr(sharing, "_LONG", threshold)
+        model, tokenizer, examples = prepared(tiny("gemma3"), sft_lines[:5])
+        trainer = stage.trainer("sft", model, tokenizer, examples, SETTINGS, str(tmp_path))
+        trainer.course = Course(SETTINGS, examples, None, lambda _progress: None)
+        losses.append(float(trainer.compute_loss(trainer.model, trainer.data_collator(examples)).detach()))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
 def test_a_weight_counts_an_example_that_often(
     tiny: Callable[[str], Path], sft_lines: list[dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -120,6 +120,16 @@ def test_what_is_wrong_is_said(change: dict[str, Any], reason: str, job: Job, tm
     assert not (tmp_path / "sft").exists()
 
 
+def test_a_full_disk_leaves_no_half_adapter(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TrainingStopped, match="Free some disk space"):
+        stage.run(tmp_path, job(epochs=0.3), lambda _progress: None, time.monotonic())
+    assert not [entry for entry in tmp_path.iterdir() if entry.is_dir()]
+
+
 async def test_numbers_that_overflow_end_it_with_nothing_kept(job: Job, tmp_path: Path) -> None:
     with pytest.raises(TrainingFailed, match="not a finite number"):
         await train(tmp_path, job(learning_rate=1e30, max_grad_norm=0.0, epochs=20))
