@@ -150,11 +150,14 @@ async def choose(work: Work) -> Result:
         disputes = preferences.disputes(candidates, vectors, standing, roles)
         for dispute in disputes:
             await memories.set_conflict(connection, dispute.held_back, dispute.words)
-        overridden = select.overridden(candidates, vectors)
+        # What is held back overrides nothing: else the newest word would win after all.
+        held_back = {dispute.held_back for dispute in disputes}
+        heard = [n for n, memory in enumerate(candidates) if memory.id not in held_back]
+        overridden = select.overridden([candidates[n] for n in heard], vectors[heard])
         for pair in overridden:
             await memories.supersede(connection, pair.old, pair.new)
     same = select.duplicates(candidates, vectors)
-    out = {pair.old for pair in overridden} | {d.held_back for d in disputes} | same.keys()
+    out = {pair.old for pair in overridden} | held_back | same.keys()
     candidates = [memory for memory in candidates if memory.id not in out]
     now = datetime.now(UTC)
     scores = {memory.id: select.importance(memory, asked, now) for memory in candidates}
