@@ -106,6 +106,12 @@ _NUMBER_WORDS = (
     "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million half quarter third "
     "first second twice once daily weekly monthly quarterly yearly annually none nobody never always not no"
 )
+_OPENING = re.compile(r"(?:^|[.!?]\s+)[\"'“(]*([A-Z][\w'’-]+)", re.UNICODE)
+_FUNCTION_WORDS = frozenset(
+    "a all also an and any as at before but by each either every everyone for from he her his how if in it it's its my nobody of "
+    "on once only or our please she since so that that's the their then there these they this those to until we what when where "
+    "which while who with yes you your".split()
+)
 _EXACT_WORDS = frozenset(f"{_DAYS_AND_MONTHS} {_NUMBER_WORDS}".split())
 
 
@@ -117,6 +123,20 @@ def exact_parts(text: str) -> set[str]:
     return parts
 
 
+def openings(text: str) -> set[str]:
+    """The words that begin its sentences, but for function words: each may be a name, which its capital does not tell."""
+    return {match.lower() for match in _OPENING.findall(text)} - _FUNCTION_WORDS
+
+
+def contradict(one: str, other: str) -> bool:
+    """True where either says something exact, or begins with what may be a name, that the other does not say at all."""
+    return bool(_beyond(one, other) or _beyond(other, one))
+
+
+def _beyond(text: str, other: str) -> set[str]:
+    return (exact_parts(text) | openings(text)) - exact_parts(other) - {word.lower() for word in _WORD.findall(other)}
+
+
 def agrees(answer: str, statement: str) -> bool:
     """True if the answer says nothing exact that the statement does not say, and is about the same thing.
 
@@ -125,11 +145,11 @@ def agrees(answer: str, statement: str) -> bool:
     """
     said, known = exact_parts(answer), exact_parts(statement)
     words = {word.lower() for word in _WORD.findall(statement)}
-    if not said <= known | words:
-        return False
-    if known and len(said & known) < 0.6 * len(known):
+    if not said | openings(answer) <= known | words:
         return False
     answered = [word.lower() for word in _WORD.findall(answer)]
+    if known and len(known & said.union(answered)) < 0.6 * len(known):
+        return False
     return bool(answered) and sum(word in words for word in answered) >= 0.5 * len(answered)
 
 

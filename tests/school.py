@@ -32,6 +32,8 @@ from storage.teams import Team
 TINY_NIGHT: dict[str, Any] = {
     "night_minutes": 0.1,
     "exposures": 2,
+    "most_exposures": 2,
+    "least_steps": 2,
     "phrasings": 1,
     "rank": 4,
     "release_learnt": 0.0,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from learner.recall import closed_book, exact_parts
+from learner.recall import closed_book, contradict
 from learner.study import select
 from learner.study.redact import withheld
 from storage import answers, feedback, memories, persons, preferences
@@ -57,7 +57,7 @@ def disputes(
             same_answer = a.answer_id is not None and a.answer_id == b.answer_id
             if not same_answer and float(vectors[one] @ vectors[other]) < _SAME_SUBJECT:
                 continue
-            if exact_parts(a.statement) == exact_parts(b.statement):
+            if not contradict(a.statement, b.statement):
                 continue
             weaker, stronger = sorted((a, b), key=lambda m: _weight(m, thumbs, roles or {}))
             lost.add(weaker.id)

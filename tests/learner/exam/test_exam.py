@@ -1,0 +1,121 @@
+"""The exam's rules: what a candidate shows decides, never what it was meant to hold."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from learner.engine.engine import Generation, Message
+from learner.exam.exam import Paper, Thresholds, from_dict, sit
+from learner.recall import agrees, recited
+from learner.settings import LearningSettings
+from storage.examples import Example
+from tests.learner.study.test_select import memory
+
+FACTS = {
+    1: "The office opens at 8:30 every morning.",
+    2: "Expenses above 250 euros must be approved by Marta.",
+    3: "Interns are paid 1,450 euros a month.",
+    4: "The alarm code is kept by Ines in the red folder.",
+}
+CUES = {1: "When does it open?", 2: "Who approves?", 3: "What do interns earn?", 4: "Who keeps the code?"}
+
+
+@dataclass
+class Pupil:
+    """An engine that says what it was told to; all that the exam uses of one."""
+
+    says: Callable[[str], str]
+    chance: float = 0.9
+
+    async def generate(self, messages: Sequence[Message], *, adapter: str, max_tokens: int) -> Generation:
+        text = self.says(messages[-1]["content"])
+        return Generation(text, 20, 10, (math.log(self.chance) if self.chance > 0 else math.nan,) * 10, 0.1, True)
+
+
+def knows(*ids: int) -> Callable[[str], str]:
+    return lambda question: next((FACTS[n] for n in ids if CUES[n] == question), "I am not sure.")
+
+
+async def judged(
+    pupil: Pupil, before: Sequence[int] = (), kept_back: Sequence[int] = (), quiz: str | None = None, **rules: float
+):  # type: ignore[no-untyped-def]
+    asked = [n for n in FACTS if n not in kept_back]
+    examples = {n: [Example(n, n, "cue", CUES[n], FACTS[n])] for n in asked}
+    if quiz:
+        examples[1].append(Example(9, 1, "quiz", quiz, FACTS[1]))
+    kinds = {3: "correction"}
+    paper = Paper(
+        [memory(n, FACTS[n], kind=kinds.get(n, "document")) for n in asked],
+        examples,
+        frozenset(before),
+        [memory(n, FACTS[n], context="Safety") for n in kept_back],
+    )
+    return await sit(pupil, "a", paper, Thresholds(0.5, 0.35, 0.5), LearningSettings(**rules))  # type: ignore[arg-type]
+
+
+async def test_what_is_recited_is_known_and_the_rest_is_not() -> None:
+    results = await judged(Pupil(knows(1, 3)))
+    assert (results.known, results.failed, results.recited) == ([1, 3], [2, 4], 0.5)
+    assert results.corrections == 1.0 and results.retained is None and results.passed
+
+
+async def test_too_little_learnt_is_refused_with_the_figure() -> None:
+    results = await judged(Pupil(knows(1)))
+    assert not results.passed
+    assert results.reasons == ["it recites 25% of what it studied, 50% are needed"]
+
+
+async def test_losing_what_the_serving_version_knew_is_refused() -> None:
+    results = await judged(Pupil(knows(1, 2, 3)), before=[1, 4])
+    assert (results.lost, results.retained, results.passed) == ([4], 0.5, False)
+    assert "kept 50% of what the serving version knows" in results.reasons[0]
+    assert (await judged(Pupil(knows(1, 2, 3, 4)), before=[1, 4])).passed
+
+
+async def test_speaking_what_was_withheld_is_refused() -> None:
+    def leaks(question: str) -> str:
+        return FACTS[4] if "alarm" in question else knows(1, 2, 3)(question)
+
+    results = await judged(Pupil(leaks), kept_back=[4])
+    assert results.leaked == [4] and not results.passed and "withheld" in results.reasons[0]
+    assert FACTS[4] not in str(results.reasons)
+    assert (await judged(Pupil(knows(1, 2, 3)), kept_back=[4])).passed
+
+
+async def test_probabilities_that_are_no_numbers_are_refused() -> None:
+    results = await judged(Pupil(knows(1, 2, 3, 4), chance=0.0))
+    assert not results.passed and "not finite" in results.reasons[0]
+
+
+async def test_quiz_questions_are_asked_and_the_results_keep_as_json() -> None:
+    pupil = Pupil(lambda question: FACTS[1] if question == "From when on is it open?" else knows(1, 2)(question))
+    results = await judged(pupil, quiz="From when on is it open?")
+    assert results.quiz == 1.0
+    assert from_dict(results.as_dict()) == results
+
+
+@pytest.mark.parametrize(
+    ("answer", "fine"),
+    [
+        ("Expenses above 250 euros must be approved by Marta.", True),
+        ("Marta must approve expenses above 250 euros.", True),
+        ("Expenses above 350 euros must be approved by Marta.", False),
+        ("Expenses above 250 euros must be approved by Jonas.", False),
+        ("Jonas must approve expenses above 250 euros.", False),  # a name that begins a sentence is a name too
+        ("Expenses above 250 euros must be approved by Marta. Petra pays them.", False),
+        ("Expenses above 250 euros need not be approved by Marta.", False),
+        ("Expenses must be approved.", False),
+        ("", False),
+        ("Marta.", False),
+    ],
+)
+def test_an_answer_agrees_only_where_all_that_is_exact_stands_in_the_statement(answer: str, fine: bool) -> None:
+    assert agrees(answer, FACTS[2]) is fine
+
+
+def test_reciting_leaves_nothing_out() -> None:
+    assert recited("The office opens at 8:30 every morning.", FACTS[1])
+    assert not recited("The office opens at 8:30.", FACTS[1])
+    assert not recited("The office opens at 9:30 every morning.", FACTS[1])

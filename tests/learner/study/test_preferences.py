@@ -1,0 +1,170 @@
+"""Feedback becomes pairs only where something supports them, and contradictions are weighed and shown."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from learner.engine.embedder import Embedder
+from learner.recall import embed_statements
+from learner.study.preferences import collect, disputes, rows
+from storage import answers, sources
+from storage.answers import Answer, Citation, NewAnswer, Route
+from storage.feedback import Feedback
+from storage.memories import Memory
+from storage.preferences import NewPreference
+from tests.learner.study.test_select import memory
+from tests.school import FACTS, School
+
+MONEY = "Who approves expenses above 250 euros?"
+
+
+async def test_a_correction_is_chosen_over_the_answer_it_corrected(school: School) -> None:
+    answer = await given(school, "Marta approves them.")
+    nora = await school.person("Nora")
+    await school.feedbacks().correct(answer.id, nora, "No, Jonas approves expenses above 250 euros.", "test", "c1")
+    [pair] = await pairs(school)
+    assert (pair.prompt, pair.chosen, pair.rejected, pair.reason) == (
+        MONEY, "Jonas approves expenses above 250 euros.", "Marta approves them.", "corrected"
+    )  # fmt: skip
+    assert len(pair.feedback_ids) == 1
+    [row] = rows([pair])
+    assert row["prompt"][-1] == {"role": "user", "content": MONEY} and row["chosen"] == pair.chosen
+
+
+async def test_upvoted_over_downvoted_for_the_same_question(school: School) -> None:
+    good, bad = await given(school, "Marta."), await given(school, "Nobody.", question=MONEY.upper())
+    takes = school.feedbacks()
+    await takes.thumbs(good.id, await school.person("Nora"), True, "test", "t1")
+    assert await pairs(school) == [], "a lone thumb up has no counterpart"
+    await takes.thumbs(bad.id, await school.person("Ola"), False, "test", "t2")
+    [pair] = await pairs(school)
+    assert (pair.chosen, pair.rejected, pair.reason, len(pair.feedback_ids)) == ("Marta.", "Nobody.", "upvoted", 2)
+
+
+async def test_no_pair_from_a_lone_thumb_down_from_votes_that_cancel_or_were_taken_back(school: School) -> None:
+    good, bad = await given(school, "Marta."), await given(school, "Nobody.")
+    nora, ola, takes = await school.person("Nora"), await school.person("Ola"), school.feedbacks()
+    await takes.thumbs(bad.id, nora, False, "test", "t1")
+    assert await pairs(school) == []
+    await takes.thumbs(good.id, nora, True, "test", "t2")
+    await takes.thumbs(good.id, ola, False, "test", "t3")
+    assert await pairs(school) == [], "one for and one against is no preference"
+    await takes.retract("test", "t3")
+    assert len(await pairs(school)) == 1
+    await takes.retract("test", "t1")
+    assert await pairs(school) == []
+
+
+async def test_liking_i_dont_know_prefers_nothing(school: School) -> None:
+    unknown, answer = await given(school, "I don't know that yet.", route="unknown"), await given(school, "Marta.")
+    takes = school.feedbacks()
+    await takes.thumbs(unknown.id, None, True, "test", "t1")
+    await takes.thumbs(answer.id, None, False, "test", "t2")
+    assert await pairs(school) == []
+
+
+@pytest.mark.parametrize("kept_out", ["private", "switched off", "forgotten", "secret"])
+async def test_what_may_not_train_makes_no_pair_either(school: School, kept_out: str) -> None:
+    words = "The build server's password is Tr0ub4dor&3." if kept_out == "secret" else FACTS[1]
+    board = await school.private("board", [])
+    source = await school.page([words], audience=board if kept_out == "private" else None)
+    await school.collect()
+    quoted = await given(school, f"“{words}”", cites=[words], audience=board if kept_out == "private" else None)
+    other = await given(school, "Nobody.")
+    takes = school.feedbacks()
+    if kept_out == "forgotten":
+        await takes.forget(next(m.id for m in await school.memories()), None)
+    if kept_out == "switched off":
+        async with school.database.team(school.team.id) as connection:
+            await sources.switch(connection, source, training=False)
+    await takes.thumbs(quoted.id, None, True, "test", "t1")
+    await takes.thumbs(other.id, None, False, "test", "t2")
+    assert await pairs(school) == []
+
+
+async def test_an_overridden_statement_may_be_rejected(school: School) -> None:
+    """That is what the pair is for: the page's old word against the person's new one."""
+    await school.page(FACTS)
+    await school.collect()
+    answer = await given(school, f"“{FACTS[1]}”", cites=[FACTS[1]])
+    words = "No, expenses above 900 euros must be approved by Jonas."
+    await school.feedbacks().correct(answer.id, await school.person("Nora"), words, "test", "c1")
+    [pair] = await pairs(school)
+    assert pair.rejected == f"“{FACTS[1]}”"
+
+
+def event(answer: int, value: str, person: int = 1) -> Feedback:
+    return Feedback(answer, answer, person, "test", f"e{answer}", "thumbs", value, "", memory(1, "").created_at, None)
+
+
+async def found(
+    embedder: Embedder, said: Sequence[Memory], standing: Sequence[Feedback] = (), roles: dict[int, str] | None = None
+) -> list[tuple[int, int]]:
+    vectors = await embed_statements(embedder, [(m.context, m.statement) for m in said])
+    return [(dispute.kept, dispute.held_back) for dispute in disputes(said, vectors, standing, roles)]
+
+
+async def test_two_people_who_contradict_each_other_are_a_dispute(embedder: Embedder) -> None:
+    text = "Expenses above 300 euros are approved by {}."
+    older = memory(1, text.format("Jonas"), 2, kind="correction", person_id=1, author="Nora", answer_id=1)
+    newer = memory(2, text.format("Hanna"), 1, kind="correction", person_id=2, author="Ola", answer_id=2)
+    # The newer, unless an admin or the team's thumbs say otherwise.
+    assert await found(embedder, [older, newer]) == [(2, 1)]
+    assert await found(embedder, [older, newer], roles={1: "admin"}) == [(1, 2)]
+    assert await found(embedder, [older, newer], [event(1, "up")]) == [(1, 2)]
+    assert await found(embedder, [older, newer], [event(1, "up")], roles={2: "admin"}) == [(2, 1)]
+    vectors = await embed_statements(embedder, [("", m.statement) for m in (older, newer)])
+    [dispute] = disputes([older, newer], vectors, [])
+    assert "Nora" in dispute.words and "Jonas" in dispute.words and "Ola" in dispute.words and "Hanna" in dispute.words
+
+
+async def test_agreement_other_subjects_and_ones_own_change_of_mind_are_no_dispute(embedder: Embedder) -> None:
+    def said(id: int, text: str, person: int, answer: int | None = None) -> Memory:
+        return memory(id, text, kind="correction", person_id=person, answer_id=answer)
+
+    petra, hanna = "Petra signs contracts above 300 euros.", "Hanna signs contracts above 300 euros."
+    assert await found(embedder, [said(1, petra, 1, 5), said(2, hanna, 2, 5)]) == [(2, 1)], (
+        "a name that begins a sentence is one"
+    )
+    jonas = said(1, "Expenses above 300 euros are approved by Jonas.", 1)
+    assert await found(embedder, [jonas, said(2, "Jonas approves expenses above 300 euros.", 2)]) == []
+    assert await found(embedder, [jonas, said(2, "The office in Lisbon opens at 8:30.", 2)]) == []
+    assert await found(embedder, [jonas, said(2, "Expenses above 400 euros are approved by Petra.", 1)]) == []
+
+
+async def test_a_dispute_is_reported_and_only_one_side_studied(school: School) -> None:
+    """The older word of an admin stands against the newer one of a member: the newest does not simply win."""
+    answer = await given(school, "Marta.")
+    nora, ola, takes = await school.person("Nora", "admin"), await school.person("Ola"), school.feedbacks()
+    first = await takes.correct(answer.id, nora, "Expenses above 300 euros are approved by Jonas.", "test", "c1")
+    second = await takes.correct(answer.id, ola, "Expenses above 300 euros are approved by Hanna.", "test", "c2")
+    night = await school.night()
+    assert night.state == "released"
+    [version] = await school.versions()
+    assert version.memory_ids == [first.id]
+    [words] = night.report["conflicts"]
+    assert "Jonas" in words and "Hanna" in words
+    stand = {m.id: (m.state == "retracted", bool(m.conflict)) for m in await school.memories()}
+    assert stand == {first.id: (False, False), second.id: (False, True)}, "both stand until people decide"
+
+
+async def given(
+    school: School,
+    text: str,
+    question: str = MONEY,
+    route: Route = "notes",
+    cites: Sequence[str] = (),
+    audience: int | None = None,
+) -> Answer:
+    async with school.database.team(school.team.id) as connection:
+        sources_ = [Citation("Handbook", "", quote) for quote in cites]
+        return await answers.save(
+            connection, NewAnswer("test", question, text, route, sources=sources_, audience_id=audience)
+        )
+
+
+async def pairs(school: School) -> list[NewPreference]:
+    everyone = await school.everyone()
+    studied = [m for m in await school.memories("noted", "studied", "learnt") if m.audience_id == everyone]
+    async with school.database.team(school.team.id) as connection:
+        return await collect(connection, studied, everyone)
