@@ -266,6 +266,9 @@ class Colleague:
     async def _from_notes(self, question: str, hits: Sequence[Hit], person_id: int | None, everyone: int) -> Draft:
         """Routes 2 and 3: the evidence is quoted, or read by the model where the exam showed that it reads better."""
         evidence = [h for h in hits if h.similarity >= self._thresholds.notes]
+        if evidence and evidence[0].passage.audience_id == everyone:
+            # A private aside would make private what all may know, and every correction of it too.
+            evidence = [h for h in evidence if h.passage.audience_id == everyone]
         evidence = evidence[: self._learning.evidence]
         if not evidence:
             return Draft(text=UNKNOWN, route="unknown")

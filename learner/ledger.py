@@ -62,7 +62,7 @@ async def collect(
         async with database.team(team.id) as connection:
             saved += len(await memories.save_all(connection, new[start : start + _CHUNK]))
         if progress:
-            progress(0.5 * (start + _CHUNK) / len(new))
+            progress(0.5 * min(1.0, (start + _CHUNK) / len(new)))
     embedded = await embed(database, team, embedder)
     return {"documents": len(pages), "messages": len(said), "memories": saved, "embedded": embedded}
 

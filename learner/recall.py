@@ -107,11 +107,12 @@ _NUMBER_WORDS = (
     "first second twice once daily weekly monthly quarterly yearly annually none nobody never always not no"
 )
 _OPENING = re.compile(r"(?:^|[.!?]\s+)[\"'“(]*([A-Z][\w'’-]+)", re.UNICODE)
-_FUNCTION_WORDS = frozenset(
-    "a all also an and any as at before but by each either every everyone for from he her his how if in it it's its my nobody of "
-    "on once only or our please she since so that that's the their then there these they this those to until we what when where "
-    "which while who with yes you your".split()
+_LITTLE_WORDS = (
+    "a all also an and any as at before but by each either every everyone for from he her his how if in it it's its my nobody "
+    "of on once only or our please she since so that that's the their then there these they this those to until we what when "
+    "where which while who with yes you your"
 )
+_FUNCTION_WORDS = frozenset(_LITTLE_WORDS.split())
 _EXACT_WORDS = frozenset(f"{_DAYS_AND_MONTHS} {_NUMBER_WORDS}".split())
 
 
