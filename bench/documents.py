@@ -24,6 +24,7 @@ from rich.progress import track
 
 from bench.arms import Arms, Said
 from bench.loop import machine, peak
+from bot import logs
 from bot.assembly import Assembly, assembled
 from bot.demo import Day
 from bot.quiz import Question, read
@@ -55,6 +56,7 @@ def main() -> None:
 
 async def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Reads, sleeps, asks every arm every question; returns the figures and writes the answers."""
+    logs.configure("warning")
     console = Console(stderr=True)
     questions = read(options.questions)
     with tempfile.TemporaryDirectory(prefix="nightschool-bench-") as folder:

@@ -19,6 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from bench.arms import Arms, Said
+from bot import logs
 from bot.assembly import assembled
 from bot.demo import SAMPLE, Day, Told, lines
 from bot.quiz import Question, read
@@ -43,6 +44,7 @@ def main() -> None:
 
 async def measure(minutes: float, seed: int, kept: Path | None) -> dict[str, Any]:
     """Runs both nights on a fresh team in a temporary folder and returns the figures."""
+    logs.configure("warning")
     console = Console(stderr=True)
     model = base_model_folder("packaged", Path(".nightschool"))
     with tempfile.TemporaryDirectory(prefix="nightschool-bench-") as folder:

@@ -16,6 +16,9 @@ from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingW
 PREFILL_TOKENS = 512
 """Prompt tokens of a batch's rows together that one forward pass takes: between two, other batches make a step."""
 
+SHARED_TOKENS = 48
+"""Shorter shared beginnings are read with each prompt."""
+
 
 @dataclass(slots=True, eq=False)
 class Row:
@@ -49,6 +52,16 @@ def pad_left(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Te
     return ids.to(device), mask.to(device), positions.to(device)
 
 
+def shared_beginning(rows: Sequence[Row]) -> int:
+    """How many tokens all prompts of one adapter begin with, where reading them once pays (few-shot prompts); else 0."""
+    if len(rows) < 2 or len({row.adapter for row in rows}) > 1:
+        return 0
+    first, last = min(row.prompt for row in rows), max(row.prompt for row in rows)  # all others lie between them
+    most = min(len(row.prompt) for row in rows) - 1
+    shared = next((n for n in range(most) if first[n] != last[n]), most)
+    return shared if shared >= SHARED_TOKENS else 0
+
+
 @dataclass(slots=True, eq=False)
 class Batch:
     """Rows, their cache, and where each is. Make it with `Batch.of`, then `advance` until no row is left."""
@@ -60,15 +73,29 @@ class Batch:
     ids: Tensor  # (rows, columns not yet in the cache)
     positions: Tensor  # as ids
     left: list[int] = field(default_factory=list)  # padding of each row
+    shared: int = 0  # tokens that all prompts begin with, to be read by `read_shared` before the first `advance`
 
     @classmethod
     def of(cls, model: Any, rows: list[Row]) -> "Batch":
         """A batch of new `rows`, nothing of which is in the cache yet."""
         rows = sorted(rows, key=lambda row: row.adapter or "")  # neighbours of one adapter cost less
+        cache = DynamicCache(config=model.config)
+        shared = shared_beginning(rows)
+        if shared and not any(layer.is_sliding for layer in cache.layers):
+            ids, mask, positions = pad_left([row.prompt[shared:] for row in rows], model.device)
+            mask = torch.cat([mask.new_ones(len(rows), shared), mask], dim=1)
+            return cls(model, rows, cache, mask, ids, positions + shared, [0] * len(rows), shared)
         ids, mask, positions = pad_left([row.prompt for row in rows], model.device)
         width = ids.shape[1]
         left = [width - len(row.prompt) for row in rows]
-        return cls(model, rows, DynamicCache(config=model.config), mask, ids, positions, left)
+        return cls(model, rows, cache, mask, ids, positions, left)
+
+    @torch.inference_mode()
+    def read_shared(self) -> None:
+        """Reads the beginning that all prompts share once, for all rows; their adapter is to be selected for one row."""
+        beginning = torch.tensor([self.rows[0].prompt[: self.shared]], device=self.model.device)
+        self.model(input_ids=beginning, past_key_values=self.cache, use_cache=True, logits_to_keep=1)
+        self.cache.batch_repeat_interleave(len(self.rows))
 
     @property
     def filled(self) -> bool:

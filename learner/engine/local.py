@@ -66,7 +66,7 @@ class LocalEngine:
         model: str | Path,
         *,
         memory_bytes: int,
-        max_batch: int = 16,
+        max_batch: int = 64,
         threads: int | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:

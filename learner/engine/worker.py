@@ -166,7 +166,17 @@ class Worker:
             left.append(request)
         self._waiting = left
         if taken:
-            self._batches.append(Batch.of(self._model, taken))
+            self._begin(taken)
+
+    def _begin(self, rows: list[Row]) -> None:
+        batch = Batch.of(self._model, rows)
+        try:
+            if batch.shared:
+                self._bank.select([rows[0].adapter], self.in_use())
+                batch.read_shared()
+            self._batches.append(batch)
+        except Exception as error:
+            self._fail(rows, error)
 
     def _has_adapter(self, request: Row | Scoring, beside: set[str]) -> bool:
         if request.adapter is None:

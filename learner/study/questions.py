@@ -75,23 +75,22 @@ async def write(
 ) -> list[list[str]]:
     """For each (context, statement) up to `ways` raw questions by the base model, without duplicates."""
     room = asyncio.Semaphore(_CONCURRENT)
-    written: list[list[str]] = [[] for _ in statements]
     done = 0
 
-    async def one(number: int, start: str) -> None:
+    async def one(context: str, statement: str, start: str) -> str | None:
         nonlocal done
-        context, statement = statements[number]
         async with room:
             reply = await engine.generate(prompt(context, statement, start), max_tokens=28)
-        question = _cleaned(reply.text)
-        if question and question not in written[number]:
-            written[number].append(question)
         done += 1
         if progress:
             progress(done, len(statements) * ways)
+        return _cleaned(reply.text)
 
-    await asyncio.gather(*(one(n, start) for n in range(len(statements)) for start in _STARTS[:ways]))
-    return written
+    async def all_of(context: str, statement: str) -> list[str]:
+        written = await asyncio.gather(*(one(context, statement, start) for start in _STARTS[:ways]))
+        return list(dict.fromkeys(question for question in written if question))
+
+    return list(await asyncio.gather(*(all_of(context, statement) for context, statement in statements)))
 
 
 async def sort_out(
