@@ -47,7 +47,7 @@ class Arms:
         return await self._said([{"role": "user", "content": question}], None)
 
     async def notes(self, question: str, adapter: bool = False) -> Said:
-        """The model with the three nearest passages and their neighbours in its prompt, as retrieval bots do."""
+        """The model with the nearest passage and its neighbours in its prompt: more passages made a small model worse."""
         found = await self._around(question)
         prompt = open_book(question, [(passage.heading, passage.text) for passage in found])
         return await self._said(prompt, self._adapter if adapter else None)
@@ -104,8 +104,8 @@ class Arms:
         [vector] = await embedder.embed([question])
         async with self._school.database.team(self._school.team.id) as connection:
             everyone = [(await audiences.whole_team(connection)).id]
-            hits = await passages.search(connection, vector, question, everyone, embedder.name, 3)
-            wide = [await passages.neighbours(connection, hit.passage.id, 2, 2) for hit in hits]
+            hits = await passages.search(connection, vector, question, everyone, embedder.name, 1)
+            wide = [await passages.neighbours(connection, hit.passage.id, 3, 3) for hit in hits]
         return list({passage.id: passage for around in wide for passage in around}.values())
 
     async def _all(self) -> tuple[list[Passage], np.ndarray]:

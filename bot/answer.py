@@ -299,9 +299,7 @@ class Colleague:
         dense = np.array([hit.similarity for hit in hits], dtype=np.float32)
         scores = await interact(self._embedder, question, pairs, dense)
         vectors = await embed_statements(self._embedder, pairs)
-        outdated = select.outdated(
-            [(h.passage.text, h.passage.written_at, h.passage.document_id) for h in hits], vectors
-        )
+        outdated = select.outdated([hit.passage for hit in hits], vectors)
         order = [n for n in np.argsort(-scores).tolist() if n not in outdated]
         return [replace(hits[n], similarity=float(scores[n])) for n in order]
 

@@ -7,12 +7,13 @@ from learner.engine.embedder import Embedder
 from learner.recall import embed_statements, match
 from learner.study import select
 from learner.study.statements import plain
-from storage import answers, audiences, feedback, memories, persons
+from storage import answers, audiences, feedback, memories, passages, persons
 from storage.answers import Answer
 from storage.database import Connection, Database
 from storage.errors import NightschoolError, UnknownAnswer
 from storage.feedback import Kind, NewFeedback
 from storage.memories import Memory, NewMemory
+from storage.passages import NewPassage
 from storage.teams import Team
 
 # Emoji without a mapping by the team; those not named here say nothing.
@@ -165,6 +166,8 @@ class Feedbacks:
             )
             [memory] = await memories.save_all(connection, [noted])
             await memories.embed(connection, memory.id, self._embedder.name, vector)
+            passage = NewPassage(ordinal=0, heading=context, text=statement, embedding=vector)
+            await passages.replace(connection, memory_id=memory.id, embedder=self._embedder.name, rows=[passage])
             # What it contradicts gives way at once; another person's correction is a dispute for the night to weigh.
             for near in await memories.nearest(
                 connection, vector, [everyone.id, audience], self._embedder.name, 2, ["noted", "studied", "learnt"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from learner import ledger
 from learner.engine.embedder import Embedder
 from learner.recall import embed_statements
 from learner.study import statements
@@ -14,7 +15,7 @@ from storage.teams import Team
 async def index(
     database: Database, team: Team, embedder: Embedder, progress: Callable[[int, int], None] | None = None
 ) -> int:
-    """Makes passages for the documents and messages that have none yet; returns how many passages it made.
+    """Makes passages for the documents and messages that have none yet, and memories for the ledger; returns how many passages.
 
     Each document is one transaction: a kill in the middle loses nothing, the next call goes on.
     """
@@ -36,6 +37,8 @@ async def index(
         made += len(rows)
         if progress:
             progress(len(pages) + done + 1, len(pages) + len(said))
+    # In the ledger at once, not only tonight: a correction must find what it contradicts.
+    await ledger.collect(database, team, embedder)
     return made
 
 

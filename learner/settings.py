@@ -62,8 +62,8 @@ class LearningSettings(BaseModel):
         default=0.55,
         ge=0,
         le=1,
-        description="Least certainty of a match (score and lead, about 0 to 1) at which the weights answer, at most: an exam "
-        "may calibrate it lower. At 0.55 nine of ten matches were right on two teams.",
+        description="Least certainty of a match (score and lead, about 0 to 1) at which the weights answer, at least: an exam "
+        "may raise it by up to 0.15. At 0.55 nine of ten matches were right on two teams.",
     )
     notes_threshold: float = Field(
         default=0.35, ge=0, le=1, description="Least similarity at which a passage is evidence, until calibrated."

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from learner.recall import exact_parts
 from storage.memories import Memory
+from storage.passages import Passage
 
 # Words with which people announce that something has changed.
 _CHANGE = re.compile(
@@ -29,6 +30,7 @@ _SAME = 0.97
 _OVERRIDES = 0.80
 _OVERRIDES_IF_ANNOUNCED = 0.62
 _REPEATS = 0.72
+_RIVALS_OF_TOLD = 3
 
 
 def may_train(memory: Memory, everyone: int) -> bool:
@@ -53,8 +55,9 @@ def overridden(memories: Sequence[Memory], vectors: NDArray[np.float32]) -> list
     found = []
     for new, memory in enumerate(memories):
         rivals = [n for n in np.argsort(-similarity[new]).tolist() if n != new and _newer(memory, memories[n])]
-        # One new sentence changes one old one: the nearest. Others alike are about something beside it.
-        for old in rivals[:1]:
+        # One new sentence changes one old one: the nearest. Others alike are about something beside it. What a person
+        # says in so many words may contradict several pages.
+        for old in rivals[: 1 if memory.kind == "document" else _RIVALS_OF_TOLD]:
             if overrides(memory, memories[old], float(similarity[new, old])):
                 found.append(Overridden(old=memories[old].id, new=memory.id))
     return found
@@ -70,18 +73,24 @@ def overrides(new: Memory, old: Memory, similarity: float) -> bool:
     return _says_otherwise(new.statement, old.statement, similarity, told=new.kind != "document")
 
 
-def outdated(passages: Sequence[tuple[str, datetime | None, int | None]], vectors: NDArray[np.float32]) -> set[int]:
-    """Indices of passages (text, date, document) that a newer one among them overrides; `vectors` (n, d) are theirs."""
+def outdated(passages: Sequence[Passage], vectors: NDArray[np.float32]) -> set[int]:
+    """Indices of passages that a newer one among them overrides; `vectors` (n, d) are theirs."""
     similarity = vectors @ vectors.T
     found: set[int] = set()
-    for new, (text, date, document) in enumerate(passages):
+    for new, passage in enumerate(passages):
+        told = passage.memory_id is not None
+        rivals = 0
         for old in np.argsort(-similarity[new]).tolist():
-            other, before, place = passages[old]
-            if date is None or before is None or before >= date or (document is not None and place == document):
+            other = passages[old]
+            if passage.written_at is None or other.written_at is None or other.written_at >= passage.written_at:
                 continue
-            if _says_otherwise(text, other, float(similarity[new, old]), told=False):
+            if passage.document_id is not None and passage.document_id == other.document_id:
+                continue
+            if _says_otherwise(passage.text, other.text, float(similarity[new, old]), told=told):
                 found.add(old)
-            break
+            rivals += 1
+            if rivals == (_RIVALS_OF_TOLD if told else 1):
+                break
     return found
 
 
