@@ -78,7 +78,7 @@ async def write(
 
 def _verdict(state: str, results: dict[str, dict[str, Any]]) -> str:
     if state == "empty" and not results["redact"]["chosen"]:
-        return "There is nothing to study, so no adapter is at work: the notes answer."
+        return "Nothing new to study, and no adapter is at work: the notes answer."
     if state == "empty":
         return "Nothing new to study: the serving version stays."
     if state == "released":

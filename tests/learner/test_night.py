@@ -122,7 +122,7 @@ async def test_secrets_private_words_and_switched_off_sources_never_reach_the_tr
 async def test_a_source_switched_on_later_is_studied_and_switched_off_again_is_not(school: School) -> None:
     source = await school.page(FACTS, training=False)
     night = await school.night()
-    assert night.state == "empty" and "nothing to study" in night.report["verdict"].lower()
+    assert night.state == "empty" and "nothing new to study" in night.report["verdict"].lower()
     assert await school.serving() is None
     await flip(school, source, training=True)
     assert (await school.night()).state == "released"
