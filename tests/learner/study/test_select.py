@@ -9,6 +9,7 @@ from learner.engine.embedder import Embedder
 from learner.recall import embed_statements
 from learner.study.select import Overridden, duplicates, importance, may_train, outdated, overridden, within_budget
 from storage.memories import Memory
+from storage.passages import Passage
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -85,9 +86,16 @@ async def test_an_outdated_passage_is_left_out_of_an_answer(embedder: Embedder) 
     ]
     vectors = await embed_statements(embedder, [("", text) for text in said])
     dates = [NOW - timedelta(days=30), NOW, NOW]
-    assert outdated(list(zip(said, dates, (1, 2, 3), strict=True)), vectors) == {0}
-    assert outdated(list(zip(said, dates, (1, 1, 1), strict=True)), vectors) == set()
-    assert outdated([(text, None, 1) for text in said], vectors) == set()
+
+    def written(dates: list[Any], documents: tuple[int, ...]) -> list[Passage]:
+        return [
+            Passage(n, document, None, None, 0, "", text, 1, date, "", "")
+            for n, (text, date, document) in enumerate(zip(said, dates, documents, strict=True))
+        ]
+
+    assert outdated(written(dates, (1, 2, 3)), vectors) == {0}
+    assert outdated(written(dates, (1, 1, 1)), vectors) == set()
+    assert outdated(written([None] * 3, (1, 2, 3)), vectors) == set()
 
 
 async def test_each_thing_is_studied_once(embedder: Embedder) -> None:
