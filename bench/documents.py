@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import track
 
 from bench.arms import Arms, Said
-from bench.loop import machine, peak
+from bench.loop import asked, machine, peak
 from bot import logs
 from bot.assembly import Assembly, assembled
 from bot.demo import Day
@@ -84,8 +83,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             took: dict[str, float] = {}
             for arm in options.arms.split(","):
                 began = time.monotonic()
-                answer = getattr(arms, arm)
-                said[arm] = [await answer(q.question) for q in track(questions, arm, console=console)]
+                said[arm] = [one for _, one in await asked(getattr(arms, arm), questions)]
                 took[arm] = time.monotonic() - began
     with options.answers.open("w", encoding="utf-8") as file:
         for arm, given in said.items():
