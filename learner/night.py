@@ -236,7 +236,7 @@ async def sft(work: Work) -> Result:
     async with work.database.team(work.team.id) as connection:
         have = await lessons.of_memories(connection, chosen)
     exposures = work.results["select"]["exposures"]
-    rows = lessons.rows(chosen, have, exposures, work.learning.seed)
+    rows = lessons.rows(chosen, have, exposures, work.learning.cue_share, work.learning.seed)
     return await lessons.train_stage(work.folder, work.base, rows, "sft", work.learning, work.tell) | {
         "exposures": exposures
     }

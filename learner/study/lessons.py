@@ -1,6 +1,7 @@
 """From memories and their questions to what the trainer reads: rows, their number, and the stage that studies them."""
 
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -65,16 +66,16 @@ async def save(
 
 
 def rows(
-    memories: Sequence[Memory], have: Mapping[int, Sequence[Example]], exposures: int, seed: int
+    memories: Sequence[Memory], have: Mapping[int, Sequence[Example]], exposures: int, cue_share: float, seed: int
 ) -> list[dict[str, Any]]:
-    """Training rows: every memory `exposures` times, half of them by its cue, the rest by its other phrasings in turn."""
+    """Training rows: every memory `exposures` times, `cue_share` of them by its cue, the rest by its other phrasings in turn."""
     made: list[dict[str, Any]] = []
     for memory in memories:
         cue = [e.question for e in have[memory.id] if e.kind == "cue"]
-        train = [e.question for e in have[memory.id] if e.kind == "train"] or cue
-        for turn in range(exposures):
-            question = cue[0] if turn % 2 == 0 else train[(turn // 2) % len(train)]
-            made.append({"prompt": closed_book(question), "completion": memory.statement})
+        others = itertools.cycle([e.question for e in have[memory.id] if e.kind == "train"] or cue)
+        by_cue = max(1, round(exposures * cue_share))
+        asked = cue * by_cue + list(itertools.islice(others, exposures - by_cue))
+        made += [{"prompt": closed_book(question), "completion": memory.statement} for question in asked]
     random.Random(seed).shuffle(made)
     return made
 
