@@ -25,9 +25,9 @@ MOMENTS: dict[str, tuple[Any, str]] = {
     "registered": (release, "register"),
     "switched": (release, "decide"),
     "erased": (release, "erase"),
-    "ended": (nights, "end"),
+    "ending": (nights, "end"),
 }
-"""Moments right after something happened, by the function that did it."""
+"""Moments right after something happened, by the function that did it; `ending` is in the transaction of the end."""
 
 
 def die() -> None:
@@ -37,9 +37,7 @@ def die() -> None:
 def dying(function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     async def done(*args: Any, **others: Any) -> Any:
         await function(*args, **others)
-        # Not in the transaction of what has just happened: that would undo it.
-        asyncio.get_running_loop().call_later(0.05, die)
-        await asyncio.sleep(60)
+        die()
 
     return done
 
