@@ -4,6 +4,7 @@ Nothing here is scripted but the people's side: pages, chat, questions and corre
 of one's own); every answer is the model's own or a quote marked as one, wrong ones included.
 """
 
+import asyncio
 import json
 import re
 import statistics
@@ -36,6 +37,7 @@ SAMPLE = Path(__file__).parent.parent / "examples" / "harbour"
 NIGHT_MINUTES = 4.0
 """Training budget of the demo's night: with all else it stays within eight minutes on two cores."""
 _SHOWN = 6
+_AT_ONCE = 16
 
 
 class NoDocuments(NightschoolError):
@@ -90,15 +92,19 @@ class Day:
 
     async def ask(self, colleague: Colleague, questions: Sequence[Question], title: str) -> list[Given]:
         """Answers to quiz questions. They are not stored: a quiz must never be studied."""
-        given = []
+        room = asyncio.Semaphore(_AT_ONCE)
         with _bar(self.console) as bar:
             task = bar.add_task(title, total=len(questions))
-            for question in questions:
+
+            async def one(question: Question) -> Given:
                 # Nobody in particular asks, in a place where the whole team reads along.
                 asked = Asked(question.question, None, None, "quiz", uuid.uuid4().hex)
-                given.append(Given(question, await colleague.draft(question.question, asked)))
+                async with room:
+                    draft = await colleague.draft(question.question, asked)
                 bar.advance(task)
-        return given
+                return Given(question, draft)
+
+            return list(await asyncio.gather(*map(one, questions)))
 
     async def correct(self, colleague: Colleague, told: Sequence[Told]) -> None:
         """People ask, and correct what they get."""
@@ -130,9 +136,11 @@ class Day:
         engine, embedder, base = await school.engine(), await school.embedder(), await school.base()
         learning = school.settings.learning.model_copy(update={"night_minutes": minutes})
         with _bar(self.console) as bar:
-            tasks = {name: bar.add_task(name, total=1.0) for name, _ in nightly.STEPS}
+            tasks = {name: bar.add_task(name, total=1.0, start=False) for name, _ in nightly.STEPS}
 
             def tell(step: str, share: float, words: str) -> None:
+                if share == 0.0:
+                    bar.start_task(tasks[step])
                 bar.update(tasks[step], completed=share, description=f"{step:<11}[dim]{escape(words)}[/dim]")
 
             return await nightly.run(
