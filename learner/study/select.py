@@ -30,6 +30,7 @@ _SAME = 0.97
 _OVERRIDES = 0.80
 _OVERRIDES_IF_ANNOUNCED = 0.62
 _REPEATS = 0.72
+_TOLD = ("correction", "pinned")
 _RIVALS_OF_TOLD = 3
 
 
@@ -57,7 +58,7 @@ def overridden(memories: Sequence[Memory], vectors: NDArray[np.float32]) -> list
         rivals = [n for n in np.argsort(-similarity[new]).tolist() if n != new and _newer(memory, memories[n])]
         # One new sentence changes one old one: the nearest. Others alike are about something beside it. What a person
         # says in so many words may contradict several pages.
-        for old in rivals[: 1 if memory.kind == "document" else _RIVALS_OF_TOLD]:
+        for old in rivals[: _RIVALS_OF_TOLD if memory.kind in _TOLD else 1]:
             if overrides(memory, memories[old], float(similarity[new, old])):
                 found.append(Overridden(old=memories[old].id, new=memory.id))
     return found
@@ -70,7 +71,7 @@ def overrides(new: Memory, old: Memory, similarity: float) -> bool:
     """
     if not _newer(new, old) or (new.document_id is not None and new.document_id == old.document_id):
         return False
-    return _says_otherwise(new.statement, old.statement, similarity, told=new.kind != "document")
+    return _says_otherwise(new.statement, old.statement, similarity, told=new.kind in _TOLD)
 
 
 def outdated(passages: Sequence[Passage], vectors: NDArray[np.float32]) -> set[int]:
