@@ -166,7 +166,9 @@ class Feedbacks:
             )
             [memory] = await memories.save_all(connection, [noted])
             await memories.embed(connection, memory.id, self._embedder.name, vector)
-            passage = NewPassage(ordinal=0, heading=context, text=statement, embedding=vector)
+            # Headed by who said it, never by the question, which may hold what others must not read.
+            heading = f"told by {author.name}" if author else "told"
+            passage = NewPassage(ordinal=0, heading=heading, text=statement, embedding=vector)
             await passages.replace(connection, memory_id=memory.id, embedder=self._embedder.name, rows=[passage])
             # What it contradicts gives way at once; another person's correction is a dispute for the night to weigh.
             for near in await memories.nearest(

@@ -130,6 +130,7 @@ class School:
         audience: int | None = None,
         training: bool = True,
         channel: str = "general",
+        index: bool = True,
     ) -> None:
         """A chat message, in the notes."""
         async with self.database.team(self.team.id) as connection:
@@ -141,7 +142,8 @@ class School:
                     audience or await self._whole(connection),
                 ),
             )  # fmt: skip
-        await notes.index(self.database, self.team, self.embedder)
+        if index:
+            await notes.index(self.database, self.team, self.embedder)
 
     async def collect(self) -> list[Memory]:
         """The ledger, after it took in everything."""

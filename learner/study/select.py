@@ -29,6 +29,7 @@ _RULE = re.compile(
 _SAME = 0.97
 _OVERRIDES = 0.80
 _OVERRIDES_IF_ANNOUNCED = 0.62
+_OVERRIDES_IF_TOLD = 0.68
 _REPEATS = 0.72
 _TOLD = ("correction", "pinned")
 _RIVALS_OF_TOLD = 3
@@ -97,7 +98,8 @@ def outdated(passages: Sequence[Passage], vectors: NDArray[np.float32]) -> set[i
 
 def _says_otherwise(new: str, old: str, similarity: float, *, told: bool) -> bool:
     announced = bool(_CHANGE.search(new))
-    if similarity < (_OVERRIDES_IF_ANNOUNCED if told or announced else _OVERRIDES):
+    needed = _OVERRIDES_IF_ANNOUNCED if announced else _OVERRIDES_IF_TOLD if told else _OVERRIDES
+    if similarity < needed:
         return False
     said, before = exact_parts(new), exact_parts(old)
     if before <= said:

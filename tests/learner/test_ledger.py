@@ -6,14 +6,15 @@ from tests.school import FACTS, School
 
 
 async def test_what_is_taken_in_twice_is_there_once(school: School) -> None:
-    await school.page(FACTS)
-    await school.say("The release moves to Thursday at noon this week.", "Ines")
+    await school.page(FACTS, index=False)
+    await school.say("The release moves to Thursday at noon this week.", "Ines", index=False)
     shares: list[float] = []
     first = await ledger.collect(school.database, school.team, school.embedder, shares.append)
     assert (first["documents"], first["messages"], first["memories"], first["embedded"]) == (1, 1, 5, 5)
     assert all(0 <= share <= 1 for share in shares)
     again = await ledger.collect(school.database, school.team, school.embedder)
     assert (again["memories"], again["embedded"]) == (0, 0)
+    assert await notes.index(school.database, school.team, school.embedder) == 5
     assert await notes.index(school.database, school.team, school.embedder) == 0
     assert sorted(memory.kind for memory in await school.memories()) == ["document"] * 4 + ["message"]
 
