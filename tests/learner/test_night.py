@@ -87,10 +87,10 @@ async def test_secrets_private_words_and_switched_off_sources_never_reach_the_tr
         await takes.thumbs(quoted.id, anna, True, "test", f"up-{number}")
         await takes.thumbs(other.id, anna, False, "test", f"down-{number}")
         await takes.correct(other.id, anna, f"No, nobody may know that ({number}).", "test", f"no-{number}")
-    answer = await ask(colleague, "Is my card 4111 1111 1111 1111 covered for expenses above 250 euros?", anna)
-    await takes.correct(answer.id, anna, "Cards are covered for expenses up to 300 euros.", "test", "card")
     good = await ask(colleague, "Who approves expenses above 250 euros?", anna)
     await takes.correct(good.id, anna, "No, expenses above 900 euros must be approved by Jonas.", "test", "jonas")
+    answer = await ask(colleague, "Is my card 4111 1111 1111 1111 covered for expenses above 250 euros?", anna)
+    await takes.correct(answer.id, anna, "Cards are covered for expenses up to 300 euros.", "test", "card")
 
     seen: list[dict[str, Any]] = []
 
