@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from learner.engine.packaged import embedder_folder, identity
 
 _CHUNK = 64
 _REMEMBERED = 4096
+_REMEMBERED_VECTORS = 16384
 
 
 class Embedder:
@@ -30,6 +32,8 @@ class Embedder:
         self.name = identity(folder)
         self._model = SentenceTransformer(str(folder), local_files_only=True)
         self._dimension = int(self._model.get_embedding_dimension())
+        # The same statements are embedded as passages, as memories and when they are selected: 1.5 kB each.
+        self._vectors: dict[str, NDArray[np.float32]] = {}
         # In half precision: a statement of 30 tokens takes 23 kB.
         self._tokens: dict[str, NDArray[np.float16]] = {}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedder")
@@ -44,12 +48,18 @@ class Embedder:
 
         A long list is done in chunks, between which a short one (a person's question) gets its turn.
         """
-        rows = np.empty((len(texts), self._dimension), dtype=np.float32)
         loop = asyncio.get_running_loop()
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # alike lengths together: little padding
-        for start in range(0, len(order), _CHUNK):
-            chunk = order[start : start + _CHUNK]
-            rows[chunk] = await loop.run_in_executor(self._thread, self._encode, [texts[i] for i in chunk])
+        found = {text: self._vectors[text] for text in texts if text in self._vectors}
+        new = sorted({*texts} - found.keys(), key=len)  # alike lengths together: little padding
+        for start in range(0, len(new), _CHUNK):
+            chunk = new[start : start + _CHUNK]
+            encoded = await loop.run_in_executor(self._thread, self._encode, chunk)
+            found.update(zip(chunk, encoded, strict=True))
+        rows = np.empty((len(texts), self._dimension), dtype=np.float32)
+        for number, text in enumerate(texts):
+            rows[number] = found[text]
+        self._vectors.update(found)
+        _trim(self._vectors, _REMEMBERED_VECTORS)
         return rows
 
     async def tokens(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
@@ -57,18 +67,16 @@ class Embedder:
 
         They serve late interaction (ColBERT, arXiv 2004.12832); the newest few thousand are remembered.
         """
-        new = [text for text in dict.fromkeys(texts) if text not in self._tokens]
         loop = asyncio.get_running_loop()
+        found = {text: self._tokens[text] for text in texts if text in self._tokens}
+        new = sorted({*texts} - found.keys(), key=len)
         for start in range(0, len(new), _CHUNK):
             chunk = new[start : start + _CHUNK]
-            for text, rows in zip(
-                chunk, await loop.run_in_executor(self._thread, self._encode_tokens, chunk), strict=True
-            ):
-                self._tokens[text] = rows
-        found = [self._tokens[text].astype(np.float32) for text in texts]
-        while len(self._tokens) > _REMEMBERED:
-            self._tokens.pop(next(iter(self._tokens)))
-        return found
+            encoded = await loop.run_in_executor(self._thread, self._encode_tokens, chunk)
+            found.update(zip(chunk, encoded, strict=True))
+        self._tokens.update(found)
+        _trim(self._tokens, _REMEMBERED)
+        return [found[text].astype(np.float32) for text in texts]
 
     def close(self) -> None:
         """Ends the thread."""
@@ -85,3 +93,9 @@ class Embedder:
         return [
             (row / np.maximum(np.linalg.norm(row, axis=1, keepdims=True), 1e-9)).astype(np.float16) for row in framed
         ]
+
+
+def _trim(remembered: dict[str, Any], most: int) -> None:
+    """Forgets the oldest beyond `most`."""
+    while len(remembered) > most:
+        remembered.pop(next(iter(remembered)))
