@@ -33,6 +33,8 @@ from storage.teams import Team
 _CALIBRATED = 64
 """Quiz questions that calibrate the match; more change little and cost a tenth of a second each."""
 _CANDIDATES = 20
+_STARTING = 60.0
+"""Seconds a training process may take to start, on a busy machine too, without taking them from a short night."""
 _READ = 12
 """Quiz questions on which reading is tried; each costs a prompt of some 200 tokens."""
 
@@ -112,7 +114,7 @@ async def train_stage(
             threads=learning.training_threads or os.cpu_count() or 1,
             dpo_beta=learning.dpo_beta,
         ),
-        budget_seconds=learning.night_minutes * 60 * (1.5 if stage == "sft" else 0.25),
+        budget_seconds=_STARTING + learning.night_minutes * 60 * (1.5 if stage == "sft" else 0.25),
     )
     result = await train(
         folder,
