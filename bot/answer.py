@@ -141,7 +141,7 @@ class Colleague:
                 log.error("new version not loaded, the old one stays", team=self._team.key, error=str(error))
 
     async def answer(self, asked: Asked, on_text: Callable[[str], None] | None = None) -> Answer:
-        """Answers once: the same event again gets the stored answer. Streams what is shown through `on_text`.
+        """Answers once: the same event again gets the stored answer. Hands what is shown to `on_text` once it is grounded.
 
         Raises EmptyQuestion, QuestionTooLong, DatabaseAway; then nothing was stored.
         """
@@ -201,17 +201,16 @@ class Colleague:
         hits = await self._ordered(search, hits)
         cue_of = {example.memory_id: example.question for example in cues if example.kind == "cue"}
         draft = (
-            await self._from_weights(found, cue_of, on_text)
+            await self._from_weights(found, cue_of)
             or self._from_correction(found, everyone)
             or await self._from_notes(question, hits, asked.person_id, everyone)
         )
-        if on_text and not (draft.route == "weights" and not draft.quoted):
+        # Checked before it is shown, so it is handed over only once it stands.
+        if on_text:
             on_text(draft.text)
         return draft
 
-    async def _from_weights(
-        self, found: Sequence[Match], cue_of: Mapping[int, str], on_text: Callable[[str], None] | None
-    ) -> Draft | None:
+    async def _from_weights(self, found: Sequence[Match], cue_of: Mapping[int, str]) -> Draft | None:
         """Route 1: the nearest memory is learnt; its own question brings it out of the adapter."""
         version = self._serving
         best = found[0] if found else None
@@ -220,7 +219,6 @@ class Colleague:
         memory = best.memory
         if memory.state != "learnt" or memory.id not in version.memory_ids or memory.id not in cue_of:
             return None
-        # The answer is short and is checked before it is shown, so it is streamed only once it stands.
         try:
             reply = await self._engine.generate(
                 closed_book(cue_of[memory.id]), adapter=self._name(version), max_tokens=self._learning.max_answer_tokens
@@ -243,8 +241,6 @@ class Colleague:
         )
         if not agrees(reply.text, memory.statement):
             return replace(draft, text=quote(memory.statement), quoted=True)
-        if on_text:
-            on_text(draft.text)
         return draft
 
     def _from_correction(self, found: Sequence[Match], everyone: int) -> Draft | None:

@@ -150,7 +150,7 @@ def importance(memory: Memory, asked: Mapping[int, int], now: datetime) -> float
     `asked` counts the answers that rested on it. Example: a correction scores 10 and more, a rule with a figure of this
     month that was asked twice 1 + 1 + 1.1 + 1 = 4.1, a sentence of colour from last year about 0.3.
     """
-    score = 10.0 if memory.kind in ("correction", "pinned") else 0.0
+    score = 10.0 if memory.kind in _TOLD else 0.0
     score += math.log1p(asked.get(memory.id, 0))
     score += 1.0 if exact_parts(memory.statement) else 0.0
     score += 1.0 if _RULE.search(memory.statement) else 0.0
