@@ -6,10 +6,12 @@ import multiprocessing
 import os
 import resource
 import subprocess
+import sys
 import time
 import uuid
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from storage.adapter_files import AdapterFiles
@@ -176,6 +178,32 @@ async def test_many_fetch_and_put_at_once(root, staged, tmp_path):
     (one,) = stored
     folders = await asyncio.gather(*(files.fetch(one.uri, tmp_path / "cache", one.sha256) for _ in range(6)))
     assert len(set(folders)) == 1
+
+
+async def test_readers_of_a_store_that_shares_its_file_objects_do_not_disturb_each_other(tmp_path):
+    """fsspec's memory filesystem hands one file object to all who open a file; the files here are of several ranges."""
+    files = AdapterFiles(f"memory://store-{uuid.uuid4().hex}")
+    stored = await files.put(adapter_in(tmp_path / "large", 20_000_001), "acme/1", {})
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        folders = await asyncio.gather(
+            *(files.fetch(stored.uri, tmp_path / f"cache{n}", stored.sha256) for n in range(4))
+        )
+    finally:
+        sys.setswitchinterval(interval)
+    weights = (tmp_path / "large" / "adapter_model.safetensors").read_bytes()
+    assert all((folder / "adapter_model.safetensors").read_bytes() == weights for folder in folders)
+
+
+async def test_a_truncated_file_of_a_remote_store_is_refused(tmp_path, staged):
+    files = AdapterFiles(f"memory://store-{uuid.uuid4().hex}")
+    stored = await files.put(staged, "acme/1", {})
+    weights = f"{stored.uri}/adapter_model.safetensors"
+    fsspec.filesystem("memory").pipe_file(weights, fsspec.filesystem("memory").cat_file(weights)[:-1])
+    with pytest.raises(AdapterCorrupt, match="truncated"):
+        await files.fetch(stored.uri, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 @pytest.fixture
