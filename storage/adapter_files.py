@@ -39,7 +39,9 @@ _RANGE = 8 << 20
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Where a version's files lie, the sha256 of their manifest (which holds each file's), and their size in bytes."""
+    """Where below the root a version's files lie ("acme/team-1/night-3": a root may move, a version's place in it does
+    not), the sha256 of their manifest (which holds each file's), and their size in bytes.
+    """
 
     uri: str
     sha256: str
@@ -66,8 +68,9 @@ class AdapterFiles:
         """The local folder of a version, each file verified against the manifest, and that against `sha256` where
         given.
 
-        From a local root it is the stored folder itself, else a copy below `cache`. Raises AdapterCorrupt: changed,
-        truncated, foreign or missing files, pickle, no manifest.
+        `uri` is its place below the root; a full path or URL that leads below the root (older registries hold such) is
+        taken too. From a local root it is the stored folder itself, else a copy below `cache`. Raises AdapterCorrupt:
+        changed, truncated, foreign or missing files, pickle, no manifest, a `uri` that leads out of the root.
         """
         return await asyncio.to_thread(self._fetch, uri, cache, sha256)
 
@@ -85,14 +88,15 @@ class AdapterFiles:
             sort_keys=True,
         ).encode()
         target = f"{self._root}/{name}"
+        where = self._fs.unstrip_protocol(target)
         size = sum(file.stat().st_size for file in sources) + len(manifest)
-        stored = Stored(self._fs.unstrip_protocol(target), hashlib.sha256(manifest).hexdigest(), size)
+        stored = Stored(name, hashlib.sha256(manifest).hexdigest(), size)
         try:
             if self._fs.exists(f"{target}/{MANIFEST}"):
                 if self._fs.cat_file(f"{target}/{MANIFEST}") == manifest:
                     return stored
                 raise AdapterNotStored(
-                    f"There is another adapter at {stored.uri} already. Versions never change: store it anew."
+                    f"There is another adapter at {where} already. Versions never change: store it anew."
                 )
             if self._local:
                 self._put_local(sources, manifest, Path(target))
@@ -100,7 +104,7 @@ class AdapterFiles:
                 self._put_remote(sources, manifest, target)
         except OSError as error:
             raise AdapterNotStored(
-                f"The adapter could not be written to {stored.uri} ({error}); nothing half done is left. Free some "
+                f"The adapter could not be written to {where} ({error}); nothing half done is left. Free some "
                 "space or check the permissions, then run the night again."
             ) from error
         return stored
@@ -142,6 +146,7 @@ class AdapterFiles:
 
     def _fetch(self, uri: str, cache: Path, sha256: str | None) -> Path:
         path = self._inside(uri)
+        uri = self._fs.unstrip_protocol(path)
         try:
             manifest = self._fs.cat_file(f"{path}/{MANIFEST}")
         except FileNotFoundError as error:
@@ -205,7 +210,9 @@ class AdapterFiles:
             self._fs.rm(path, recursive=True)
 
     def _inside(self, uri: str) -> str:
-        """The path behind a URI, which must lie below the root: nothing else is ever read or deleted."""
+        """The path behind a name or URI, which must lie below the root: nothing else is ever read or deleted."""
+        if _NAME.fullmatch(uri):
+            return f"{self._root}/{uri}"
         path = str(self._fs._strip_protocol(uri))
         inner = path.removeprefix(self._root + "/")
         if inner == path or not _NAME.fullmatch(inner):

@@ -33,7 +33,7 @@ class Adapter:
 class Version:
     """One immutable version: where its files are and what was trained into it.
 
-    `sha256` is its manifest's, `why` says why it was refused.
+    `uri` is its place below the store's root (AdapterFiles), `sha256` its manifest's, `why` says why it was refused.
     """
 
     id: int

@@ -225,6 +225,18 @@ async def test_a_bad_serving_version_is_named_and_the_notes_answer(school: Schoo
     assert answer.route == "notes" and FACTS[1] in answer.text
 
 
+async def test_a_version_wakes_after_its_folder_was_moved(school: School) -> None:
+    await school.page(FACTS)
+    await school.taught()
+    version = await school.put("v1")
+    await school.switch(version)
+    moved = Path(school.root).rename(school.folder / "moved")
+    school.root = str(moved)
+    colleague = school.colleague()
+    await colleague.wake()
+    assert colleague.serving and colleague.serving.id == version.id
+
+
 async def test_a_bad_new_version_leaves_the_old_one_at_work(school: School) -> None:
     await school.page(FACTS)
     await school.taught()
@@ -252,7 +264,7 @@ async def test_an_adapter_damaged_after_it_was_evicted_makes_way_for_the_notes(s
         assert (await ask(colleague, MONEY)).route == "weights"
         folder = await school.files.fetch(other.uri, school.folder)
         await small.load(f"{school.team.key}-other", folder)
-        (Path(version.uri.removeprefix("file://")) / "adapter_model.safetensors").write_bytes(b"short")
+        Path(school.root, version.uri, "adapter_model.safetensors").write_bytes(b"short")
         assert (await ask(colleague, MONEY)).route == "notes"
     finally:
         school.engine = shared
@@ -337,7 +349,7 @@ async def harmed(school: School, harm: str) -> Version:
     if harm == "foreign":
         return await school.put("bad", {"base_model": "other-model"})
     version = await school.put("bad")
-    folder = Path(version.uri.removeprefix("file://"))
+    folder = Path(school.root, version.uri)
     weights, manifest = folder / "adapter_model.safetensors", folder / "manifest.json"
     if harm == "flipped":
         content = bytearray(weights.read_bytes())

@@ -122,7 +122,11 @@ async def test_a_version_at_work_that_was_tampered_with(
         await adapters.switch(connection, version.id)
     assert (await doctor.serving_version(chosen, database, team)).state == "ok"
 
-    other = settings(model=str(Path(chosen.model).parent / "other"))
+    chosen.folder.rename(tmp_path / "moved")
+    chosen = settings(data_folder=tmp_path / "moved")
+    assert (await doctor.serving_version(chosen, database, team)).state == "ok", "the data folder may move"
+
+    other = settings(data_folder=tmp_path / "moved", model=str(Path(chosen.model).parent / "other"))
     foreign = await doctor.serving_version(other, database, team)
     assert foreign.state == "warn" and "base model is missing" in foreign.found
 

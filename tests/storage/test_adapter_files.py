@@ -76,13 +76,42 @@ async def test_names_that_lead_elsewhere_are_refused(root, staged, name):
         await AdapterFiles(root).put(staged, name, {})
 
 
+async def test_a_store_may_move_with_its_versions(tmp_path, staged):
+    stored = await AdapterFiles(str(tmp_path / "old" / "adapters")).put(staged, "acme/1", {})
+    assert stored.uri == "acme/1"
+    (tmp_path / "old").rename(tmp_path / "new")
+    moved = AdapterFiles(str(tmp_path / "new" / "adapters"))
+    folder = await moved.fetch(stored.uri, tmp_path / "cache", stored.sha256)
+    assert folder == tmp_path / "new" / "adapters" / "acme" / "1"
+    await moved.remove(stored.uri)
+    assert not folder.exists()
+
+
+async def test_full_paths_below_the_root_are_understood(root, staged, tmp_path):
+    """Registries of older releases hold them."""
+    files = AdapterFiles(root)
+    stored = await files.put(staged, "acme/1", {})
+    full = f"{root}/acme/1"
+    folder = await files.fetch(stored.uri, tmp_path / "cache", stored.sha256)
+    for uri in (full, full if "://" in full else f"file://{full}"):
+        assert await files.fetch(uri, tmp_path / "cache", stored.sha256) == folder
+    await files.remove(full)
+    with pytest.raises(AdapterCorrupt, match=r"no manifest.json"):
+        await files.fetch(stored.uri, tmp_path / "cache")
+
+
 async def test_uris_outside_the_store_are_neither_read_nor_removed(tmp_path, staged):
-    stored = await AdapterFiles(str(tmp_path / "elsewhere")).put(staged, "acme/1", {})
+    await AdapterFiles(str(tmp_path / "elsewhere")).put(staged, "acme/1", {})
     files = AdapterFiles(str(tmp_path / "store"))
     for uri in (
-        stored.uri,
+        str(tmp_path / "elsewhere" / "acme" / "1"),
+        f"file://{tmp_path}/elsewhere/acme/1",
         str(tmp_path / "store" / ".." / "elsewhere" / "acme" / "1"),
+        "../elsewhere/acme/1",
+        "acme/../../elsewhere/acme/1",
         str(tmp_path / "store"),
+        "",
+        ".",
         "/etc",
     ):
         with pytest.raises(AdapterCorrupt, match="does not lie in"):
@@ -197,10 +226,11 @@ async def test_readers_of_a_store_that_shares_its_file_objects_do_not_disturb_ea
 
 
 async def test_a_truncated_file_of_a_remote_store_is_refused(tmp_path, staged):
-    files = AdapterFiles(f"memory://store-{uuid.uuid4().hex}")
+    root = f"memory://store-{uuid.uuid4().hex}"
+    files = AdapterFiles(root)
     stored = await files.put(staged, "acme/1", {})
-    weights = f"{stored.uri}/adapter_model.safetensors"
-    fsspec.filesystem("memory").pipe_file(weights, fsspec.filesystem("memory").cat_file(weights)[:-1])
+    memory, weights = fsspec.filesystem("memory"), f"{root}/{stored.uri}/adapter_model.safetensors"
+    memory.pipe_file(weights, memory.cat_file(weights)[:-1])
     with pytest.raises(AdapterCorrupt, match="truncated"):
         await files.fetch(stored.uri, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
