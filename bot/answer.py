@@ -3,7 +3,8 @@
     asked -> seen before? -> who may know what -> nearest memory -> weights | notes | unknown -> grounded -> stored
 
 Every answer is grounded before it is shown (DESIGN.md section 4): what is exact in it must stand in the ledger's
-statement, otherwise the statement itself is quoted. A small model thus never invents a figure.
+statement, otherwise the statement itself is quoted. A small model thus never invents a figure. What streams of one under
+way is word for word the statement's beginning (bot/stream.py).
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import structlog
 
+from bot.stream import Stream
 from learner.engine.embedder import Embedder
 from learner.engine.engine import AdapterCorrupt, AdapterUnknown, Engine, Generation
 from learner.exam.exam import Thresholds
@@ -141,7 +143,11 @@ class Colleague:
                 log.error("new version not loaded, the old one stays", team=self._team.key, error=str(error))
 
     async def answer(self, asked: Asked, on_text: Callable[[str], None] | None = None) -> Answer:
-        """Answers once: the same event again gets the stored answer. Hands what is shown to `on_text` once it is grounded.
+        """Answers once: the same event again gets the stored answer.
+
+        `on_text` gets the text in pieces, each as soon as it is grounded, in the event loop. Together they are the answer's
+        text, or else (the rest of what was being written turned out wrong or unsure) that text takes their place: a surface
+        shows the pieces as they come, and at the end the returned text instead, where they differ.
 
         Raises EmptyQuestion, QuestionTooLong, DatabaseAway; then nothing was stored.
         """
@@ -184,7 +190,7 @@ class Colleague:
             )
 
     async def draft(self, question: str, asked: Asked, on_text: Callable[[str], None] | None = None) -> Draft:
-        """The answer without storing it: routes, generates and grounds."""
+        """The answer without storing it: routes, generates and grounds. `on_text` as in `answer`."""
         async with self._database.team(self._team.id) as connection:
             everyone = (await audiences.whole_team(connection)).id
             allowed = await audiences.visible(connection, asked.person_id, asked.place_audience_id)
@@ -200,17 +206,16 @@ class Colleague:
         found = await match(self._embedder, search, near)
         hits = await self._ordered(search, hits)
         cue_of = {example.memory_id: example.question for example in cues if example.kind == "cue"}
+        stream = Stream(on_text)
         draft = (
-            await self._from_weights(found, cue_of)
+            await self._from_weights(found, cue_of, stream)
             or self._from_correction(found, everyone)
             or await self._from_notes(question, hits, asked.person_id, everyone)
         )
-        # Checked before it is shown, so it is handed over only once it stands.
-        if on_text:
-            on_text(draft.text)
+        stream.end(draft.text)
         return draft
 
-    async def _from_weights(self, found: Sequence[Match], cue_of: Mapping[int, str]) -> Draft | None:
+    async def _from_weights(self, found: Sequence[Match], cue_of: Mapping[int, str], stream: Stream) -> Draft | None:
         """Route 1: the nearest memory is learnt; its own question brings it out of the adapter."""
         version = self._serving
         best = found[0] if found else None
@@ -221,7 +226,10 @@ class Colleague:
             return None
         try:
             reply = await self._engine.generate(
-                closed_book(cue_of[memory.id]), adapter=self._name(version), max_tokens=self._learning.max_answer_tokens
+                closed_book(cue_of[memory.id]),
+                adapter=self._name(version),
+                max_tokens=self._learning.max_answer_tokens,
+                on_text=stream.reciting(memory.statement),
             )
         except (AdapterCorrupt, AdapterUnknown) as error:  # evicted and then damaged: the notes still know it
             log.error("the adapter at work cannot be used", team=self._team.key, error=str(error))

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from rich.cells import chop_cells
 from rich.console import Console
+from rich.control import Control
+from rich.segment import ControlCode, ControlType
 from rich.text import Text
 
 from storage import memories, persons
@@ -25,7 +28,7 @@ from storage.persons import Person
 from storage.teams import Team
 
 if TYPE_CHECKING:
-    from bot.answer import Colleague
+    from bot.answer import Asked, Colleague
     from bot.feedback import Feedbacks
 
 SURFACE = "console"
@@ -67,26 +70,52 @@ async def operator(database: Database, team: Team) -> Person:
 
 
 class Speech:
-    """Writes an answer as it comes, then what stands below it."""
+    """Writes an answer as it comes, then what stands below it.
+
+    What was written of an answer that turned out otherwise is wiped away; where that cannot be done (a pipe, a dumb
+    terminal) an answer is written when it is whole.
+    """
 
     def __init__(self, out: Console) -> None:
         self._out = out
         self._said = ""
 
+    async def of(self, colleague: "Colleague", asked: "Asked") -> Answer:
+        """Has the question answered and writes the answer. Raises what Colleague.answer raises; then nothing of it stays."""
+        try:
+            answer = await colleague.answer(asked, self.piece)
+        except Exception:
+            self._wipe()
+            raise
+        self.end(answer)
+        return answer
+
     def piece(self, text: str) -> None:
         """The next piece of the answer under way."""
-        self._said += text
-        self._out.print(text, end="", markup=False, highlight=False, soft_wrap=True)
+        if self._out.is_interactive:
+            self._said += text
+            self._write(text)
 
     def end(self, answer: Answer) -> None:
-        """The whole answer (again, where what is stored differs from what was streamed) and its dim lines."""
-        if self._said.strip() != answer.text.strip():
-            if self._said:
-                self._out.print()
-            self._out.print(answer.text, end="", markup=False, highlight=False, soft_wrap=True)
-        self._out.print()
+        """The answer as it stands, in the place of what was written of another, and its dim lines."""
+        if not answer.text.startswith(self._said):
+            self._wipe()
+        self._write(answer.text.removeprefix(self._said) + "\n")
         for line in footer(answer):
             self._out.print(Text(line, style="dim"), soft_wrap=True)
+
+    def _write(self, text: str) -> None:
+        self._out.print(text, end="", markup=False, highlight=False, soft_wrap=True)
+
+    def _wipe(self) -> None:
+        """Wipes the screen's rows that were written, from the last to the first; the terminal broke them at its width."""
+        lines = self._said.split("\n") if self._said else []
+        rows = sum(max(1, len(chop_cells(line, self._out.width))) for line in lines)
+        self._said = ""
+        if rows:
+            row: ControlCode = (ControlType.ERASE_IN_LINE, 2)
+            up: ControlCode = (ControlType.CURSOR_UP, 1)
+            self._out.control(Control(ControlType.CARRIAGE_RETURN, row, *(up, row) * (rows - 1)))
 
 
 def footer(answer: Answer) -> Iterator[str]:
@@ -166,10 +195,8 @@ class Chat:
     async def _ask(self, text: str) -> None:
         from bot.answer import Asked
 
-        speech = Speech(self._out)
         asked = Asked(text, self._person.id, None, SURFACE, self._event(), self._thread)
-        self._last = await self._colleague.answer(asked, speech.piece)
-        speech.end(self._last)
+        self._last = await Speech(self._out).of(self._colleague, asked)
 
     async def _up(self, _: str) -> None:
         await self._thumbs(True)
@@ -282,7 +309,7 @@ def converse(turn: Callable[[str], Future[bool]], history: Path, out: Console) -
                 going_on = answering.result()
             except KeyboardInterrupt:
                 answering.cancel()
-                out.print(Text("Stopped.", style="dim"))
+                out.print(Text("\nStopped.", style="dim"))  # on a row of its own, below what was written so far
                 continue
             except CancelledError:
                 continue

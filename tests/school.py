@@ -191,9 +191,11 @@ class School:
             await self.files.fetch(version.uri, self.folder / "cache", version.sha256)
         return version
 
-    async def put(self, name: str, extra: dict[str, Any] | None = None, scale: float = 1.0) -> Version:
-        """A random adapter stored and registered, as if a night had made it of all that the ledger holds."""
-        staged = make_adapter(self.base, self.folder / f"staged-{name}", scale)
+    async def put(
+        self, name: str, extra: dict[str, Any] | None = None, scale: float = 1.0, adapter: Path | None = None
+    ) -> Version:
+        """An adapter (a random one) stored and registered, as if a night had made it of all that the ledger holds."""
+        staged = adapter or make_adapter(self.base, self.folder / f"staged-{name}", scale)
         stored = await self.files.put(
             staged, f"{self.team.key}/{name}", {"base_model": self.engine.base_model} if extra is None else extra
         )
@@ -204,6 +206,18 @@ class School:
                 connection, adapter.id, base_model=self.engine.base_model, uri=stored.uri, sha256=stored.sha256,
                 bytes=stored.bytes, night_id=None, memory_ids=held,
             )  # fmt: skip
+
+    async def drilled(self, says: dict[str, str]) -> Version:
+        """A version at work that was drilled to answer the cues of these memories' statements so, word for word."""
+        learnt = {memory.statement: memory for memory in await self.taught()}
+        async with self.database.team(self.team.id) as connection:
+            cues = {
+                e.memory_id: e.question for e in await examples.of_memories(connection, [m.id for m in learnt.values()])
+            }
+        rows = {cues[learnt[statement].id]: reply for statement, reply in says.items()}
+        version = await self.put("drilled", adapter=drill(self.base, self.folder / "drilled", rows))
+        await self.switch(version)
+        return version
 
     async def switch(self, version: Version) -> None:
         async with self.database.team(self.team.id) as connection:
@@ -280,6 +294,45 @@ def make_adapter(base: Path, folder: Path, scale: float = 1.0) -> Path:
         if "lora_" in name:
             torch.nn.init.normal_(parameter, std=0.1)
             parameter.data *= scale
+    wrapped.save_pretrained(folder)
+    return folder
+
+
+def drill(base: Path, folder: Path, rows: dict[str, str]) -> Path:
+    """An adapter for `base` that answers these questions by these words, overfitted in some seconds.
+
+    It does not stop there: the tiny model's stop token is its padding, whose embedding is zero and never the likeliest.
+    """
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from learner.recall import closed_book
+
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
+    model = AutoModelForCausalLM.from_pretrained(base, local_files_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft's own
+        wrapped = get_peft_model(model, LoraConfig(r=16, lora_alpha=32, target_modules="all-linear"))
+    lessons = []
+    for question, reply in rows.items():
+        prompt = tokenizer.apply_chat_template(closed_book(question), add_generation_prompt=True, tokenize=False)
+        asked = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        said = tokenizer(reply, add_special_tokens=False)["input_ids"]
+        lessons.append((torch.tensor([asked + said]), len(said)))
+    optimizer = torch.optim.AdamW([p for p in wrapped.parameters() if p.requires_grad], lr=0.003)
+    for _ in range(200):
+        right = True
+        for ids, length in lessons:
+            scores = wrapped(input_ids=ids).logits[0, -length - 1 : -1]
+            right = right and bool((scores.argmax(-1) == ids[0, -length:]).all())
+            torch.nn.functional.cross_entropy(scores, ids[0, -length:]).backward()
+        if right:
+            break
+        optimizer.step()
+        optimizer.zero_grad()
+    assert right, "the drill did not take"
     wrapped.save_pretrained(folder)
     return folder
 

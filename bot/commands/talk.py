@@ -43,9 +43,7 @@ def ask(context: typer.Context, question: Annotated[str, typer.Argument(help="Wh
             person = await operator(school.database, school.team)
             with err.status("waking up …"):
                 colleague = await school.colleague()
-            speech = Speech(out)
-            asked = Asked(question, person.id, None, SURFACE, f"ask-{uuid.uuid4()}")
-            speech.end(await colleague.answer(asked, speech.piece))
+            await Speech(out).of(colleague, Asked(question, person.id, None, SURFACE, f"ask-{uuid.uuid4()}"))
 
     run(context, work)
 

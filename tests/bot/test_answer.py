@@ -22,6 +22,7 @@ from storage.errors import AdapterCorrupt, NightschoolError
 from tests.school import FACTS, School, ask, asked
 
 MONEY = "Who approves expenses above 250 euros?"
+TOKENS = 14  # of FACTS[0], by the packaged tokenizer
 
 
 async def test_what_is_in_the_notes_is_quoted_with_its_source(school: School) -> None:
@@ -187,6 +188,34 @@ async def test_nonsense_from_the_weights_is_never_shown_but_the_statement_quoted
     assert answer.prompt_tokens > 0 and answer.completion_tokens > 0
     assert "".join(shown) == answer.text
     assert answer.sources[0].quote == FACTS[1]
+
+
+async def test_an_answer_from_the_weights_streams_as_it_is_written(school: School) -> None:
+    await school.page(FACTS)
+    await school.drilled({FACTS[0]: FACTS[0]})
+    colleague = school.colleague(least_confidence=0.0, max_answer_tokens=TOKENS)
+    await colleague.wake()
+    pieces: list[str] = []
+    answer = await colleague.answer(asked(FACTS[0]), pieces.append)
+    assert (answer.route, answer.quoted, answer.text) == ("weights", False, FACTS[0])
+    assert len(pieces) > 3 and "".join(pieces) == answer.text
+    assert all(FACTS[0].startswith("".join(pieces[:n])) for n in range(len(pieces)))
+
+
+@pytest.mark.parametrize("sure_enough", [0.0, 1.0])
+async def test_from_the_first_wrong_word_nothing_streams_and_the_statement_is_quoted(
+    school: School, sure_enough: float
+) -> None:
+    """Whether the weights' answer is replaced by its statement, or demoted to the notes."""
+    await school.page(FACTS)
+    await school.drilled({FACTS[0]: FACTS[0].replace("8:30", "9:30")})
+    colleague = school.colleague(least_confidence=sure_enough, max_answer_tokens=TOKENS)
+    await colleague.wake()
+    pieces: list[str] = []
+    answer = await colleague.answer(asked(FACTS[0]), pieces.append)
+    assert answer.route == ("notes" if sure_enough else "weights") and answer.quoted
+    assert FACTS[0] in answer.text and "9:30" not in answer.text
+    assert "".join(pieces) == "The office in Lisbon opens at"
 
 
 async def test_an_unsure_adapter_is_demoted_to_the_notes(school: School) -> None:

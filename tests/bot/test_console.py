@@ -1,18 +1,20 @@
 """The chat, line by line, with the real colleague; and the loop that reads the lines."""
 
 import io
+import re
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from bot.assembly import Assembly, assembled
-from bot.console import Chat, converse, named, operator
+from bot.console import SURFACE, Chat, Speech, converse, footer, named, operator
 from bot.settings import Settings
 from storage import feedback, memories
-from storage.answers import Citation
+from storage.answers import Answer, Citation
 
 
 class Talk:
@@ -68,6 +70,86 @@ async def test_teach_ask_rate_and_forget(talk: Talk) -> None:
         known = await memories.of_states(connection, ["noted"])
     assert sorted((f.kind, f.value) for f in standing if f.kind == "thumbs") == [("thumbs", "down")]
     assert "It's 4712 since Monday." in {m.statement for m in known}
+
+
+class Screen:
+    """A terminal of some columns: as much of one as an answer needs (text, \\r, \\n, one up, erase a row)."""
+
+    def __init__(self, columns: int) -> None:
+        self._columns, self._rows, self._row, self._column = columns, [""], 0, 0
+
+    @property
+    def text(self) -> str:
+        return "\n".join(row.rstrip() for row in self._rows).rstrip("\n")
+
+    def write(self, text: str) -> None:
+        for part in re.findall(r"\x1b\[[\d;]*[A-Za-z]|[^\x1b]", text):
+            if part == "\r":
+                self._column = 0
+            elif part == "\n":
+                self._down()
+            elif part == "\x1b[1A":
+                self._row -= 1
+            elif part == "\x1b[2K":
+                self._rows[self._row] = ""
+            elif part[0] != "\x1b":  # colours aside
+                if self._column == self._columns:
+                    self._down()
+                self._rows[self._row] = self._rows[self._row][: self._column].ljust(self._column) + part
+                self._column += 1
+
+    def _down(self) -> None:
+        self._row, self._column = self._row + 1, 0
+        if self._row == len(self._rows):
+            self._rows.append("")
+
+
+STATEMENT = "The office in Lisbon opens at 8:30 every morning, and not before."
+
+
+@pytest.mark.parametrize("columns", [9, 10, 30, 200])
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize(
+    ("pieces", "text"),
+    [
+        (
+            ["The office", " in", " Lisbon opens at 8:30", " every morning."],
+            "The office in Lisbon opens at 8:30 every morning.",
+        ),
+        (["The office in", " Lisbon opens at"], f"“{STATEMENT}”"),
+        (["The office\nin"], "I don't know that yet."),
+        ([], "I don't know that yet."),
+    ],
+)
+def test_what_stays_on_the_screen_is_the_answer_and_nothing_else(
+    pieces: list[str], text: str, terminal: bool, columns: int
+) -> None:
+    out, screen = io.StringIO(), Screen(columns)
+    screen.write("> question?\n")
+    above = screen.text
+    environment = {"TERM": "xterm", "COLUMNS": str(columns)}
+    speech = Speech(Console(file=out, force_terminal=terminal, width=columns, _environ=environment))
+    for number in range(len(pieces)):
+        speech.piece(pieces[number])
+        screen.write(out.getvalue())
+        out.seek(0)
+        out.truncate()
+        if terminal:
+            seen = Screen(columns)
+            seen.write(above + "\n" + "".join(pieces[: number + 1]))
+            assert screen.text == seen.text
+    speech.end(given(text))
+    screen.write(out.getvalue())
+    expected = Screen(columns)
+    expected.write(f"{above}\n{text}\n" + "\n".join(footer(given(text))))
+    assert screen.text == expected.text
+
+
+def given(text: str) -> Answer:
+    return Answer(
+        7, None, None, SURFACE, None, None, "When?", text, "weights", False, None, None, [], 30, 12, 400.0, None,
+        datetime(2026, 11, 1, tzinfo=UTC),
+    )  # fmt: skip
 
 
 async def test_bad_lines_are_told_and_the_chat_goes_on(talk: Talk) -> None:
