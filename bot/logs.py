@@ -51,8 +51,10 @@ def configure(level: str = "info", form: Literal["console", "json"] = "console")
 
 
 def _without_stops(record: logging.LogRecord) -> bool:
-    # Work that was told to stop is no error: procrastinate shows its traceback all the same.
-    if record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
+    # Work that was told to stop is no error, and that the database is away is said by the line itself: procrastinate shows
+    # tracebacks all the same, pages of them. (By name: its import would make every command slow to start.)
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, asyncio.CancelledError) or type(error).__name__ == "ConnectorException":
         record.exc_info = None
     return True
 
