@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bot.commands import learn, operate, talk
+from bot.commands import learn, operate, rights, talk
 from bot.commands.start import Call
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ app.command(rich_help_panel=TALK)(talk.memories)
 app.command(rich_help_panel=TALK)(talk.forget)
 app.command(rich_help_panel=TALK)(talk.feedback)
 app.command(rich_help_panel=LEARN)(learn.sync)
+app.command(rich_help_panel=LEARN)(rights.sources)
 app.command(rich_help_panel=LEARN)(learn.night)
 app.command(rich_help_panel=LEARN)(learn.report)
 app.command(rich_help_panel=LEARN)(learn.adapters)

@@ -122,7 +122,7 @@ async def nearest(
 ) -> list[Near]:
     """The memories nearest to a question, by their statements and the best of their cue and training examples.
 
-    Only those of these states and audiences whose source is not switched off for both retrieval and training.
+    Only those of these states and audiences whose source is switched on for retrieval, or that have no source.
     """
     values = {
         "embedding": vector(embedding),

@@ -46,10 +46,16 @@ async def all(connection: Connection) -> list[Source]:
     return [made(Source, row) for row in await (await connection.execute(_SQL["all"])).fetchall()]
 
 
+async def held(connection: Connection) -> dict[int, int]:
+    """How many documents and messages of each source stand, by its id."""
+    rows = await (await connection.execute(_SQL["held"])).fetchall()
+    return {row["id"]: row["items"] for row in rows}
+
+
 async def switch(
     connection: Connection, id: int, *, retrieval: bool | None = None, training: bool | None = None
 ) -> Source:
-    """Turns retrieval or training on or off. Raises NotFound."""
+    """Turns retrieval or training on or off; None leaves a switch as it is. Raises NotFound."""
     values = {"id": id, "retrieval": retrieval, "training": training}
     return _found(id, await (await connection.execute(_SQL["switch"], values)).fetchone())
 
@@ -62,5 +68,7 @@ async def record(connection: Connection, id: int, *, cursor: dict[str, Any], sta
 
 def _found(id: int, row: dict[str, Any] | None) -> Source:
     if row is None:
-        raise NotFound(f"There is no source with the id {id} in this team; nothing was changed.")
+        raise NotFound(
+            f"There is no source with the id {id} in this team; nothing was changed. `nightschool sources` lists them."
+        )
     return made(Source, row)

@@ -12,6 +12,13 @@ SELECT * FROM sources WHERE id = %(id)s;
 -- All sources
 SELECT * FROM sources ORDER BY id;
 
+-- name: held
+-- How many documents and messages of each source stand
+SELECT s.id,
+  (SELECT count(*) FROM documents d WHERE d.source_id = s.id AND d.superseded_at IS NULL AND d.retracted_at IS NULL)
+  + (SELECT count(*) FROM messages m WHERE m.source_id = s.id AND m.arrived AND m.deleted_at IS NULL) AS items
+FROM sources s;
+
 -- name: switch
 -- Turn retrieval or training on or off
 UPDATE sources SET retrieval = coalesce(%(retrieval)s, retrieval), training = coalesce(%(training)s, training)

@@ -164,6 +164,19 @@ async def test_a_source_switched_off_is_not_quoted(school: School) -> None:
     assert (await ask(colleague, MONEY)).route == "unknown"
 
 
+async def test_a_source_switched_off_is_not_quoted_by_way_of_the_weights_either(school: School) -> None:
+    source = await school.page(FACTS)
+    await school.taught()
+    await school.switch(await school.put("v1"))
+    colleague = school.colleague(least_confidence=0.0)
+    await colleague.wake()
+    assert (await ask(colleague, FACTS[1])).route == "weights"
+    async with school.database.team(school.team.id) as connection:
+        await sources.switch(connection, source, retrieval=False)
+    answer = await ask(colleague, FACTS[1])
+    assert (answer.route, answer.sources) == ("unknown", [])
+
+
 async def test_a_deleted_page_is_not_quoted(school: School) -> None:
     source = await school.page(FACTS, "Rules")
     async with school.database.team(school.team.id) as connection:

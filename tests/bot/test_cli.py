@@ -20,7 +20,7 @@ from storage.teams import Team
 
 COMMANDS = (
     *("ask", "chat", "memories", "forget", "feedback"),
-    *("sync", "night", "report", "adapters", "rollback"),
+    *("sync", "sources", "night", "report", "adapters", "rollback"),
     *("serve", "worker", "doctor", "demo"),
 )
 PROGRAM = [sys.executable, "-m", "bot.cli"]
@@ -145,6 +145,35 @@ def test_read_a_folder_then_ask_rate_correct_and_list(run: Run, tmp_path: Path) 
 def test_a_question_that_cannot_be_asked_and_a_model_that_is_not_there(run: Run) -> None:
     assert run("ask", "   ").stderr == "✗ There was no question. Type what you want to know.\n"
     long = run("ask", "why " * 12500)
+def test_sources_are_listed_and_switched(run: Run, tmp_path: Path) -> None:
+    assert "nightschool sync FOLDER" in run("sources").stdout
+    folder = pages(tmp_path / "handbook")
+    run("sync", str(folder))
+    (line,) = [line for line in run("sources").stdout.splitlines() if str(folder) in line]
+    number, kind, _, items, synced, retrieval, training = [cell.strip() for cell in line.strip("│ ").split("│")]
+    assert (kind, items, retrieval, training) == ("files", "1", "on", "on")
+    assert synced.startswith("20")
+
+    off = run("sources", number, "--retrieval", "off", "--training", "off")
+    assert off.exit_code == 0, off.stderr
+    assert "Retrieval is off: nothing of it is quoted or spoken from now on." in off.stdout
+    assert "Training is off: the next night takes it out of the weights" in off.stdout
+    assert "don't know" in run("ask", "When does the Cork office open?").stdout
+    on = run("sources", number, "--retrieval", "on").stdout
+    assert "Retrieval is on" in on and "Training" not in on
+    assert "half past seven" in run("ask", "When does the Cork office open?").stdout
+    (line,) = [line for line in run("sources", number).stdout.splitlines() if str(folder) in line]
+    assert [cell.strip() for cell in line.strip("│ ").split("│")][-2:] == ["on", "off"]
+
+    (folder / "hours.md").unlink()
+    run("sync")
+    assert "then failed" in run("sources").stdout
+    nowhere = run("sources", "999999999", "--training", "on")
+    assert (nowhere.exit_code, len(nowhere.stderr.splitlines())) == (1, 1)
+    assert run("sources", "--training", "on").exit_code == 2
+    assert run("sources", number, "--training", "maybe").exit_code == 2
+
+
     assert (long.exit_code, len(long.stderr.splitlines())) == (1, 1)
     missing = run("ask", "Who?", NIGHTSCHOOL_MODEL="/no/such/model")
     assert (missing.exit_code, len(missing.stderr.splitlines())) == (1, 1)

@@ -128,7 +128,14 @@ async def test_a_source_switched_on_later_is_studied_and_switched_off_again_is_n
     assert (await school.night()).state == "released"
     version = await school.serving()
     assert version is not None and len(version.memory_ids) == len(FACTS)
-    # Off again: nothing is left to study, so nothing that was learnt from it stays at work.
+    # One of two off: the next night trains an adapter without it, though nothing else has changed.
+    other = await school.page(ONE_MORE, "Canteen", source="more")
+    assert (await school.night()).state == "released"
+    await flip(school, other, training=False)
+    assert (await school.night()).state == "released"
+    narrowed = await school.serving()
+    assert narrowed is not None and sorted(narrowed.memory_ids) == sorted(version.memory_ids)
+    # Both off: nothing is left to study, so nothing that was learnt from it stays at work.
     await flip(school, source, training=False)
     night = await school.night()
     assert night.state == "empty" and "no adapter is at work" in night.report["verdict"]

@@ -204,7 +204,7 @@ async def test_many_open_a_fresh_database_at_once_and_it_is_migrated_once(fresh_
 async def test_a_process_that_dies_while_it_migrates_leaves_nothing(fresh_url):
     halves = [
         *migrate.migrations(),
-        migrate.Migration(2, "0002_broken.sql", "CREATE TABLE half (id int); SELECT 1 / 0"),
+        migrate.Migration(8, "0008_broken.sql", "CREATE TABLE half (id int); SELECT 1 / 0"),
     ]
     async with await psycopg.AsyncConnection.connect(fresh_url, row_factory=dict_row) as connection:
         with pytest.raises(psycopg.errors.DivisionByZero):

@@ -188,7 +188,9 @@ async def test_nearest_looks_at_statements_and_at_the_best_example(connection, e
     assert await memories.nearest(connection, [1.0, 0.0], [everybody.id], "e", 5, ["learnt"]) == []
 
 
-async def test_nearest_is_silent_on_a_source_that_is_switched_off_altogether(connection, document, source, everybody):
+async def test_nearest_is_silent_on_a_source_that_is_switched_off_for_retrieval(
+    connection, document, source, everybody
+):
     saved = await documents.save(connection, document("a.md", "A."))
     (memory,) = await memories.save_all(
         connection, [NewMemory("A.", "", "document", everybody.id, document_id=saved.id)]
@@ -198,11 +200,12 @@ async def test_nearest_is_silent_on_a_source_that_is_switched_off_altogether(con
     async def found():
         return len(await memories.nearest(connection, [1.0, 0.0], [everybody.id], "e", 5, STANDING))
 
-    await sources.switch(connection, source.id, retrieval=False)
-    assert await found() == 1
     await sources.switch(connection, source.id, training=False)
-    assert await found() == 0
+    assert await found() == 1
     assert (await memories.get(connection, memory.id)).source_trains is False
+    await sources.switch(connection, source.id, retrieval=False, training=True)
+    assert await found() == 0
+    assert (await memories.get(connection, memory.id)).source_trains is True
 
 
 async def test_quiz_examples_of_standing_memories_only(connection, everybody):

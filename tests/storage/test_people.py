@@ -7,8 +7,9 @@ import uuid
 
 import pytest
 
-from storage import audiences, persons, sources, teams
+from storage import audiences, documents, messages, persons, sources, teams
 from storage.errors import NotFound
+from storage.messages import NewMessage
 
 
 async def test_a_team_is_made_once_and_changed(database):
@@ -69,6 +70,19 @@ async def test_who_may_be_told_what_where(connection):
     await audiences.set_members(connection, board.id, [bo.id])
     assert await visible(connection, ada.id, None) == [team.id, own.id]
     assert await visible(connection, bo.id, None) == [team.id, board.id]
+
+
+async def test_how_much_of_a_source_stands(connection, source, document, everybody):
+    empty = await sources.ensure(connection, "conversation", "/chat.jsonl", "chat.jsonl", training=True)
+    for key, text in (("a.md", "A."), ("a.md", "A, revised."), ("b.md", "B."), ("c.md", "C.")):
+        await documents.save(connection, document(key, text))
+    await documents.retract(connection, source.id, "b.md")
+    said = datetime.datetime(2026, 11, 23, 9, 0, tzinfo=datetime.UTC)
+    await messages.save(
+        connection, NewMessage(source.id, "file", "e1", "general", None, None, "Bo", "Hello.", said, everybody.id)
+    )
+    await messages.delete(connection, "file", "e2")
+    assert await sources.held(connection) == {source.id: 3, empty.id: 0}
 
 
 async def test_a_sources_switches_are_the_teams(connection):
