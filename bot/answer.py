@@ -203,7 +203,8 @@ class Colleague:
             )
             hits = await passages.search(connection, vector, search, allowed, self._embedder.name, _NEAREST)
             cues = await examples.of_memories(connection, [n.memory.id for n in near])
-        found = await match(self._embedder, search, near)
+        # What a night held back in a dispute is not told as the truth; its passage is not found either.
+        found = await match(self._embedder, search, [n for n in near if n.memory.conflict is None])
         hits = await self._ordered(search, hits)
         cue_of = {example.memory_id: example.question for example in cues if example.kind == "cue"}
         stream = Stream(on_text)

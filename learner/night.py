@@ -148,10 +148,13 @@ async def choose(work: Work) -> Result:
         standing = await feedback.standing(connection)
         roles = await preferences.roles_of(connection, candidates)
         disputes = preferences.disputes(candidates, vectors, standing, roles)
-        for dispute in disputes:
-            await memories.set_conflict(connection, dispute.held_back, dispute.words)
         # What is held back overrides nothing: else the newest word would win after all.
         held_back = {dispute.held_back for dispute in disputes}
+        for memory in candidates:
+            if memory.conflict and memory.id not in held_back:
+                await memories.set_conflict(connection, memory.id, None)
+        for dispute in disputes:
+            await memories.set_conflict(connection, dispute.held_back, dispute.words)
         heard = [n for n, memory in enumerate(candidates) if memory.id not in held_back]
         overridden = select.overridden([candidates[n] for n in heard], vectors[heard])
         for pair in overridden:

@@ -24,8 +24,8 @@ class Memory:
     """One thing worth knowing. `title` and `uri` are where it comes from; `reason` says why it is retracted or
     forgotten.
 
-    `withheld` says why it may not train (a secret, say), `conflict` what contradicts it; `source_trains` is its
-    source's switch.
+    `withheld` says why it may not train (a secret, say); `conflict` names the dispute in which a night held it back:
+    until that is settled it is neither studied nor told. `source_trains` is its source's switch.
     """
 
     id: int
@@ -192,7 +192,7 @@ async def set_withheld(connection: Connection, id: int, why: str | None) -> None
 
 
 async def set_conflict(connection: Connection, id: int, conflict: str | None) -> None:
-    """Notes what contradicts a memory, for the report."""
+    """Holds a memory back in a dispute, whose words are for people to read; None lets it stand again."""
     await connection.execute(_SQL["set_conflict"], {"id": id, "conflict": conflict})
 
 

@@ -200,7 +200,9 @@ def show_memories(found: "list[Memory]") -> None:
 
     table = Table("no.", "state", "statement", "from")
     for memory in found:
-        table.add_row(str(memory.id), memory.state, Text(memory.statement), Text(provenance(memory)))
+        state = f"{memory.state}, held back" if memory.conflict else memory.state
+        dispute = Text(f"\n{memory.conflict}", style="dim") if memory.conflict else ""
+        table.add_row(str(memory.id), state, Text.assemble(memory.statement, dispute), Text(provenance(memory)))
     out.print(table)
 
 

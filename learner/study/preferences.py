@@ -23,7 +23,7 @@ _SAME_SUBJECT = 0.75
 
 @dataclass(frozen=True, slots=True)
 class Dispute:
-    """Two corrections that contradict: `held_back` is not studied until people decide; `words` go into the report."""
+    """Two corrections that contradict: `held_back` is neither studied nor told until people decide; `words` are for them."""
 
     kept: int
     held_back: int
@@ -66,7 +66,7 @@ def disputes(
                     stronger.id,
                     weaker.id,
                     f"{stronger.author or 'somebody'}: “{stronger.statement}” against "
-                    f"{weaker.author or 'somebody'}: “{weaker.statement}”",
+                    f"{weaker.author or 'somebody'}: “{weaker.statement}” (held back)",
                 )
             )
     return found

@@ -146,7 +146,7 @@ DELETE FROM examples WHERE memory_id = %(id)s;
 UPDATE memories SET withheld = %(why)s WHERE id = %(id)s;
 
 -- name: set_conflict
--- Note what contradicts a memory
+-- Hold a memory back in a dispute, or let it stand again
 UPDATE memories SET conflict = %(conflict)s WHERE id = %(id)s;
 
 -- name: set_importance

@@ -11,10 +11,12 @@ import pytest
 from rich.console import Console
 
 from bot.assembly import Assembly, assembled
+from bot.commands.talk import show_memories
 from bot.console import SURFACE, Chat, Speech, converse, footer, named, operator
 from bot.settings import Settings
 from storage import feedback, memories
 from storage.answers import Answer, Citation
+from tests.learner.study.test_select import memory
 
 
 class Talk:
@@ -204,6 +206,13 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(monkeypatch: pytest.MonkeyPatc
 
     converse(turn, tmp_path / "history", Console(file=io.StringIO()))
     assert [future.cancelled() for future in answering] == [True, True]
+
+
+def test_a_memory_held_back_in_a_dispute_is_marked_in_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+    dispute = "Nora: “Jonas.” against Ola: “Hanna.” (held back)"
+    show_memories([memory(1, "Jonas."), memory(2, "Hanna.", conflict=dispute)])
+    listed = capsys.readouterr().out
+    assert listed.count("noted, held back") == 1 and "Ola: “Hanna.”" in listed
 
 
 def test_a_source_is_named_with_its_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -71,6 +71,10 @@ async def test_a_corrections_passage_goes_with_its_memory(connection, everybody)
     )
     (hit,) = await passages.search(connection, [1.0], "code", [everybody.id], "e", 3)
     assert (hit.passage.memory_id, hit.passage.title) == (memory.id, "Ada")
+    await memories.set_conflict(connection, memory.id, "Ada: 2 against Ben: 3 (held back)")
+    assert await passages.search(connection, [1.0], "code", [everybody.id], "e", 3) == []
+    await memories.set_conflict(connection, memory.id, None)
+    assert len(await passages.search(connection, [1.0], "code", [everybody.id], "e", 3)) == 1
     await memories.set_state(connection, [memory.id], "retracted")
     assert await passages.search(connection, [1.0], "code", [everybody.id], "e", 3) == []
 

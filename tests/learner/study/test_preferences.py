@@ -13,7 +13,7 @@ from storage.feedback import Feedback
 from storage.memories import Memory
 from storage.preferences import NewPreference
 from tests.learner.study.test_select import memory
-from tests.school import FACTS, School
+from tests.school import FACTS, School, ask
 
 MONEY = "Who approves expenses above 250 euros?"
 
@@ -132,12 +132,14 @@ async def test_agreement_other_subjects_and_ones_own_change_of_mind_are_no_dispu
     assert await found(embedder, [jonas, said(2, "Expenses above 400 euros are approved by Petra.", 1)]) == []
 
 
-async def test_a_dispute_is_reported_and_only_one_side_studied(school: School) -> None:
+async def test_a_dispute_is_reported_and_only_one_side_studied_and_told_until_it_is_settled(school: School) -> None:
     """The older word of an admin stands against the newer one of a member: the newest does not simply win."""
-    answer = await given(school, "Marta.")
+    answer, colleague = await given(school, "Marta."), school.colleague()
     nora, ola, takes = await school.person("Nora", "admin"), await school.person("Ola"), school.feedbacks()
     first = await takes.correct(answer.id, nora, "Expenses above 300 euros are approved by Jonas.", "test", "c1")
     second = await takes.correct(answer.id, ola, "Expenses above 300 euros are approved by Hanna.", "test", "c2")
+    hers = "Are expenses above 300 euros approved by Hanna?"
+    assert "Hanna" in (await ask(colleague, hers)).text, "until a night has weighed them both are told"
     night = await school.night()
     assert night.state == "released"
     [version] = await school.versions()
@@ -146,6 +148,15 @@ async def test_a_dispute_is_reported_and_only_one_side_studied(school: School) -
     assert "Jonas" in words and "Hanna" in words
     stand = {m.id: (m.state == "retracted", bool(m.conflict)) for m in await school.memories()}
     assert stand == {first.id: (False, False), second.id: (False, True)}, "both stand until people decide"
+    for question in (hers, "Who approves expenses above 300 euros?"):
+        told = await ask(colleague, question)
+        assert "Jonas" in told.text and "Hanna" not in told.text + str(told.sources)
+    # With the other one gone there is no dispute, and the next night lets it stand again.
+    await takes.forget(first.id, None)
+    assert (await school.night()).report["conflicts"] == []
+    [stands] = await school.memories("noted", "studied", "learnt")
+    assert (stands.id, stands.conflict) == (second.id, None)
+    assert "Hanna" in (await ask(colleague, hers)).text
 
 
 async def given(
