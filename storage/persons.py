@@ -51,7 +51,13 @@ async def all(connection: Connection) -> list[Person]:
     return [made(Person, row) for row in await (await connection.execute(_SQL["all"])).fetchall()]
 
 
+async def surfaces(connection: Connection) -> dict[int, list[str]]:
+    """The surfaces on which each person was met, by the person's id."""
+    rows = await (await connection.execute(_SQL["surfaces"])).fetchall()
+    return {row["person_id"]: row["surfaces"] for row in rows}
+
+
 async def set_role(connection: Connection, id: int, role: Role) -> None:
     """Makes a person an admin or a member. Raises NotFound."""
     if (await connection.execute(_SQL["set_role"], {"id": id, "role": role})).rowcount == 0:
-        raise NotFound(f"There is no person with the id {id} in this team.")
+        raise NotFound(f"There is no person with the id {id} in this team. `nightschool people` lists them.")

@@ -1,4 +1,4 @@
-"""Commands of rights: what each source may be used for."""
+"""Commands of rights: what each source may be used for, and whose word weighs more."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -74,6 +74,59 @@ def sources(
         out.print(table)
         for name, value in chosen.items():
             out.print(_FOLLOWS[name, value], soft_wrap=True)
+
+    run(context, work)
+
+
+class Role(StrEnum):
+    """A role, as --role takes it."""
+
+    member = "member"
+    admin = "admin"
+
+
+def people(
+    context: typer.Context,
+    number: Annotated[int | None, typer.Argument(help="A person's number, as listed.")] = None,
+    role: Annotated[Role | None, typer.Option(help="An admin's correction outweighs a member's.")] = None,
+) -> None:
+    """The people it knows, by which way they come, and their roles; or, with a person's number, set the role.
+
+    Example: nightschool people 2 --role admin
+    """
+    if number is None and role is not None:
+        raise typer.BadParameter("say whose: the number, as nightschool people lists it", param_hint="NUMBER")
+
+    async def work(settings: Settings) -> None:
+        from bot.assembly import ensure_team, open_database
+        from storage import persons
+        from storage.errors import NotFound
+
+        async with open_database(settings) as database:
+            team = await ensure_team(settings, database)
+            async with database.team(team.id) as connection:
+                if number is not None and role is not None:
+                    await persons.set_role(connection, number, role.value)
+                found = [person for person in await persons.all(connection) if number in (None, person.id)]
+                surfaces = await persons.surfaces(connection)
+        if number is not None and not found:
+            raise NotFound(
+                f"There is no person with the number {number} in this team. `nightschool people` lists them."
+            )
+        if not found:
+            out.print("Nobody yet: people are noted when they ask, rate or correct, and as authors of what is synced.")
+            return
+        table = Table("no.", "name", "by", "role")
+        for person in found:
+            words = Text(person.role, style="bold" if person.role == Role.admin else "")
+            table.add_row(str(person.id), Text(person.name), Text(", ".join(surfaces.get(person.id, []))), words)
+        out.print(table)
+        if role is Role.admin:
+            out.print(
+                "From the next night on this person's corrections outweigh members' that say otherwise.", soft_wrap=True
+            )
+        elif role is Role.member:
+            out.print("From the next night on this person's corrections weigh as those of any member.", soft_wrap=True)
 
     run(context, work)
 

@@ -24,6 +24,10 @@ SELECT * FROM persons WHERE id = %(id)s;
 -- All persons of the team
 SELECT * FROM persons ORDER BY id;
 
+-- name: surfaces
+-- The surfaces of each person
+SELECT person_id, array_agg(DISTINCT surface ORDER BY surface) AS surfaces FROM identities GROUP BY person_id;
+
 -- name: set_role
 -- Make somebody an admin or a member
 UPDATE persons SET role = %(role)s WHERE id = %(id)s;

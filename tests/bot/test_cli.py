@@ -21,7 +21,7 @@ from storage.teams import Team
 COMMANDS = (
     *("ask", "chat", "memories", "forget", "feedback"),
     *("sync", "sources", "night", "report", "adapters", "rollback"),
-    *("serve", "worker", "doctor", "demo"),
+    *("people", "serve", "worker", "doctor", "demo"),
 )
 PROGRAM = [sys.executable, "-m", "bot.cli"]
 Run = Callable[..., Result]
@@ -142,9 +142,6 @@ def test_read_a_folder_then_ask_rate_correct_and_list(run: Run, tmp_path: Path) 
     assert run("memories", "--state", "lost").exit_code == 2
 
 
-def test_a_question_that_cannot_be_asked_and_a_model_that_is_not_there(run: Run) -> None:
-    assert run("ask", "   ").stderr == "✗ There was no question. Type what you want to know.\n"
-    long = run("ask", "why " * 12500)
 def test_sources_are_listed_and_switched(run: Run, tmp_path: Path) -> None:
     assert "nightschool sync FOLDER" in run("sources").stdout
     folder = pages(tmp_path / "handbook")
@@ -177,6 +174,28 @@ def test_sources_are_listed_and_switched(run: Run, tmp_path: Path) -> None:
     assert (long.exit_code, len(long.stderr.splitlines())) == (1, 1)
     missing = run("ask", "Who?", NIGHTSCHOOL_MODEL="/no/such/model")
     assert (missing.exit_code, len(missing.stderr.splitlines())) == (1, 1)
+def test_people_are_listed_and_given_a_role(run: Run, environment: dict[str, str]) -> None:
+    assert "Nobody yet" in run("people").stdout
+    run("ask", "Who are you?")
+    [line] = [line for line in run("people").stdout.splitlines() if "console" in line]
+    number, name, surface, role = [cell.strip() for cell in line.strip("│ ").split("│")]
+    assert name and (surface, role) == ("console", "member")
+    made = run("people", number, "--role", "admin")
+    assert made.exit_code == 0, made.stderr
+    assert "outweigh" in made.stdout
+    assert "admin" in run("people", number).stdout
+    assert "as those of any member" in run("people", number, "--role", "member").stdout
+    assert "admin" not in run("people").stdout
+    for words in (["999999999"], ["999999999", "--role", "admin"]):
+        nobody = run("people", *words)
+        assert (nobody.exit_code, len(nobody.stderr.splitlines())) == (1, 1)
+    assert run("people", "--role", "admin").exit_code == 2
+    assert run("people", number, "--role", "king").exit_code == 2
+
+
+def test_a_question_that_cannot_be_asked_and_a_model_that_is_not_there(run: Run) -> None:
+    assert run("ask", "   ").stderr == "✗ There was no question. Type what you want to know.\n"
+    long = run("ask", "why " * 12500)
     assert "/no/such/model" in missing.stderr
     folder = run("sync", "/no/such/folder")
     assert (folder.exit_code, len(folder.stderr.splitlines())) == (1, 1)

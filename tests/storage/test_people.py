@@ -48,6 +48,7 @@ async def test_a_person_is_identified_once_even_at_the_same_moment(database, tea
     async with database.team(team.id) as connection:
         await persons.set_role(connection, renamed.id, "admin")
         assert (await persons.get(connection, renamed.id)).role == "admin"
+        assert await persons.surfaces(connection) == {renamed.id: ["slack"]}
 
 
 async def test_who_may_be_told_what_where(connection):
