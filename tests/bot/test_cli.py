@@ -171,10 +171,7 @@ def test_sources_are_listed_and_switched(run: Run, tmp_path: Path) -> None:
     assert run("sources", number, "--training", "maybe").exit_code == 2
 
 
-    assert (long.exit_code, len(long.stderr.splitlines())) == (1, 1)
-    missing = run("ask", "Who?", NIGHTSCHOOL_MODEL="/no/such/model")
-    assert (missing.exit_code, len(missing.stderr.splitlines())) == (1, 1)
-def test_people_are_listed_and_given_a_role(run: Run, environment: dict[str, str]) -> None:
+def test_people_are_listed_and_given_a_role(run: Run) -> None:
     assert "Nobody yet" in run("people").stdout
     run("ask", "Who are you?")
     [line] = [line for line in run("people").stdout.splitlines() if "console" in line]
@@ -199,6 +196,9 @@ def test_a_question_that_cannot_be_asked_and_a_model_that_is_not_there(run: Run)
     assert "/no/such/model" in missing.stderr
     folder = run("sync", "/no/such/folder")
     assert (folder.exit_code, len(folder.stderr.splitlines())) == (1, 1)
+    assert (long.exit_code, len(long.stderr.splitlines())) == (1, 1)
+    missing = run("ask", "Who?", NIGHTSCHOOL_MODEL="/no/such/model")
+    assert (missing.exit_code, len(missing.stderr.splitlines())) == (1, 1)
     assert "/no/such/folder" in folder.stderr
 
 
