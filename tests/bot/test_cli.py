@@ -193,12 +193,12 @@ def test_people_are_listed_and_given_a_role(run: Run) -> None:
 def test_a_question_that_cannot_be_asked_and_a_model_that_is_not_there(run: Run) -> None:
     assert run("ask", "   ").stderr == "✗ There was no question. Type what you want to know.\n"
     long = run("ask", "why " * 12500)
-    assert "/no/such/model" in missing.stderr
-    folder = run("sync", "/no/such/folder")
-    assert (folder.exit_code, len(folder.stderr.splitlines())) == (1, 1)
     assert (long.exit_code, len(long.stderr.splitlines())) == (1, 1)
     missing = run("ask", "Who?", NIGHTSCHOOL_MODEL="/no/such/model")
     assert (missing.exit_code, len(missing.stderr.splitlines())) == (1, 1)
+    assert "/no/such/model" in missing.stderr
+    folder = run("sync", "/no/such/folder")
+    assert (folder.exit_code, len(folder.stderr.splitlines())) == (1, 1)
     assert "/no/such/folder" in folder.stderr
 
 
