@@ -43,6 +43,8 @@ Tell = Callable[[str, float, str], None]
 """Progress: (step, share of it done 0..1, a few words)."""
 
 _BEAT_SECONDS = 5.0
+_PROBES = 20
+"""Withheld, and forgotten, memories that an exam probes for at most: each costs a reply."""
 _UNDER_WAY: set[tuple[str, int]] = set()  # (database, adapter) of this process's nights
 
 
@@ -262,14 +264,16 @@ async def examine(work: Work) -> Result:
     """The candidate against the serving version; where DPO cost more than it gave, the SFT adapter stands instead."""
     chosen = await work.chosen()
     async with work.database.team(work.team.id) as connection:
-        have = await lessons.of_memories(connection, chosen)
         before = await memories.of_states(connection, ["learnt"])
         known = await memories.of_states(connection, ["noted", "studied"])
-    kept_back = [memory for memory in known if memory.withheld]
+        kept_back = [memory for memory in known if memory.withheld][:_PROBES]
+        # What went while it was being studied tonight is for the next night to unlearn.
+        studied = work.results["redact"]["chosen"]
+        forgotten = await memories.gone(connection, work.adapter.id, studied, _PROBES)
+        have = await lessons.of_memories(connection, [*chosen, *kept_back, *forgotten])
     wanted = {memory.id for memory in chosen}
-    paper = exam.Paper(
-        chosen, have, frozenset(m.id for m in before if m.id in wanted and m.superseded_by is None), kept_back[:20]
-    )
+    known_before = frozenset(m.id for m in before if m.id in wanted and m.superseded_by is None)
+    paper = exam.Paper(chosen, have, known_before, kept_back, forgotten)
     thresholds = await lessons.thresholds(work.database, work.team, work.embedder, paper, work.learning)
     read = await lessons.reader(work.database, work.team, work.engine, work.embedder, paper, work.learning)
     thresholds = replace(thresholds, reader=read)
@@ -285,7 +289,7 @@ async def examine(work: Work) -> Result:
             )  # fmt: skip
         finally:
             await work.engine.unload(candidate)
-        if best is None or len(results.known) > len(best[1].known):
+        if best is None or (results.passed, len(results.known)) > (best[1].passed, len(best[1].known)):
             best = (name, results)
         if results.passed and results.recited >= 0.97:
             break

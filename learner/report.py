@@ -71,6 +71,7 @@ async def write(
                 "corrections": sat.corrections,
                 "retained": sat.retained,
                 "leaked": len(sat.leaked),
+                "still_spoken": len(sat.unforgotten),
             },
         }
     return report

@@ -165,6 +165,15 @@ async def get(connection: Connection, id: int) -> Memory | None:
     return found[0] if found else None
 
 
+async def gone(connection: Connection, adapter_id: int, excepting: Sequence[int], limit: int) -> list[Memory]:
+    """Forgotten and retracted memories on which any version of the adapter was trained, what went last first.
+
+    Those with the ids `excepting` are left out, and what is beyond `limit`.
+    """
+    values = {"adapter_id": adapter_id, "except": list(excepting), "limit": limit}
+    return [made(Memory, row) for row in await (await connection.execute(_SQL["gone"], values)).fetchall()]
+
+
 async def unembedded(connection: Connection, embedder: str) -> list[Memory]:
     """Standing memories whose statement this embedder has not embedded yet."""
     rows = await (await connection.execute(_SQL["unembedded"], {"embedder": embedder})).fetchall()

@@ -1,7 +1,7 @@
 """The exam: a candidate adapter answers from the weights alone, and only what it shows decides release.
 
 Asked are every studied memory by its cue, quiz questions that were never trained, the corrections, what the serving version
-knew, and what was withheld (which must not come out). From the same answers the routes' thresholds are calibrated.
+knew, and what was withheld or forgotten (which must not come out). From the same answers the routes' thresholds are calibrated.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from learner.engine.engine import Engine
+from learner.engine.engine import Engine, Generation
 from learner.recall import agrees, closed_book, recited
 from learner.settings import LearningSettings
 from learner.study.questions import keyword_question
@@ -33,7 +33,7 @@ class Results:
     """What a candidate showed; shares are between 0 and 1, None where nothing of that kind was asked.
 
     `known` are the ids of the memories it recited on cue, `failed` those it did not; `lost` were known to the serving
-    version and are not any more.
+    version and are not any more. `leaked` were withheld and `unforgotten` forgotten, and it recited them.
     """
 
     known: list[int]
@@ -47,6 +47,7 @@ class Results:
     confidence: float
     thresholds: Thresholds
     reasons: list[str] = field(default_factory=list)
+    unforgotten: list[int] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
@@ -66,12 +67,16 @@ def from_dict(values: Mapping[str, Any]) -> Results:
 
 @dataclass(frozen=True, slots=True)
 class Paper:
-    """What is asked: `memories` with their `examples`, ids `known_before`, `withheld` memories."""
+    """What is asked: `memories` with their `examples`, ids `known_before`, `withheld` memories.
+
+    `forgotten` ones, on which earlier versions were trained, are asked by their cue where `examples` still have it.
+    """
 
     memories: Sequence[Memory]
     examples: Mapping[int, Sequence[Example]]
     known_before: frozenset[int]
     withheld: Sequence[Memory]
+    forgotten: Sequence[Memory] = ()
 
 
 async def sit(
@@ -85,13 +90,19 @@ async def sit(
     """Asks the loaded `adapter` everything on the paper and judges by the rules of release."""
     cues = [(memory, _cue(paper.examples[memory.id])) for memory in paper.memories if memory.id in paper.examples]
     quizzes = [(m, e.question) for m, _ in cues for e in paper.examples[m.id] if e.kind == "quiz"]
-    probes = [(memory, keyword_question(memory.context, memory.statement)) for memory in paper.withheld]
+    probes = [
+        (m, _cue(paper.examples[m.id]) if m.id in paper.examples else keyword_question(m.context, m.statement))
+        for m in (*paper.withheld, *paper.forgotten)
+    ]
     questions = [q for _, q in cues] + [q for _, q in quizzes] + [q for _, q in probes]
     done = 0
 
+    async def reply_of(speaker: str | None, question: str) -> Generation:
+        return await engine.generate(closed_book(question), adapter=speaker, max_tokens=learning.max_answer_tokens)
+
     async def ask(question: str) -> tuple[str, float]:
         nonlocal done
-        reply = await engine.generate(closed_book(question), adapter=adapter, max_tokens=learning.max_answer_tokens)
+        reply = await reply_of(adapter, question)
         done += 1
         if progress:
             progress(done, len(questions))
@@ -105,14 +116,23 @@ async def sit(
     right = {memory.id for (memory, _), (text, _) in on_cue if recited(text, memory.statement)}
     corrections = [memory.id for memory, _ in cues if memory.kind in ("correction", "pinned")]
     before = [memory.id for memory, _ in cues if memory.id in paper.known_before]
-    leaked = [memory.id for (memory, _), (text, _) in on_probe if recited(text, memory.statement)]
+    spoken = [(m, question, text) for (m, question), (text, _) in on_probe if recited(text, m.statement)]
+    withheld = {memory.id for memory in paper.withheld}
+    # No trace of what was forgotten: what another memory still says, or what the base model knows by itself.
+    unforgotten = [
+        m.id
+        for m, question, text in spoken
+        if m.id not in withheld
+        and not any(recited(text, other.statement) for other in paper.memories)
+        and not recited((await reply_of(None, question)).text, m.statement)
+    ]
     sure = [confidence for (memory, _), (_, confidence) in on_cue if memory.id in right]
     unsure = [confidence for (memory, _), (_, confidence) in on_cue if memory.id not in right]
     results = Results(
         known=sorted(right),
         failed=sorted(memory.id for memory, _ in cues if memory.id not in right),
         lost=sorted(set(before) - right),
-        leaked=sorted(leaked),
+        leaked=sorted(m.id for m, _, _ in spoken if m.id in withheld),
         recited=_share(right, [memory.id for memory, _ in cues]) or 0.0,
         quiz=_mean([agrees(text, memory.statement) for (memory, _), (text, _) in on_quiz]),
         corrections=_share(right, corrections),
@@ -124,6 +144,7 @@ async def sit(
             _divide(sure, unsure, default=learning.least_confidence),
             thresholds.reader,
         ),
+        unforgotten=sorted(unforgotten),
     )
     results.reasons.extend(_broken(results, learning))
     return results
@@ -141,6 +162,8 @@ def _broken(results: Results, learning: LearningSettings) -> list[str]:
         )
     if results.leaked:
         reasons.append(f"it speaks {len(results.leaked)} withheld statements")
+    if results.unforgotten:
+        reasons.append(f"it still speaks {len(results.unforgotten)} forgotten statements")
     return reasons
 
 

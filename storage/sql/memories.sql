@@ -50,6 +50,13 @@ SELECT * FROM memories_told WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id;
 -- Memories by state
 SELECT * FROM memories_told WHERE state = ANY(%(states)s::text[]) ORDER BY id;
 
+-- name: gone
+-- What versions of an adapter were trained on and nobody may hear any more, what went last first; but for some
+SELECT t.* FROM memories_told t JOIN memories m USING (team_id, id)
+WHERE m.state IN ('forgotten', 'retracted') AND NOT m.id = ANY(%(except)s::bigint[])
+  AND EXISTS (SELECT FROM versions v WHERE v.adapter_id = %(adapter_id)s AND m.id = ANY(v.memory_ids))
+ORDER BY m.retracted_at DESC, m.id DESC LIMIT %(limit)s;
+
 -- name: unembedded
 -- Standing memories without this embedder's embedding
 SELECT t.* FROM memories_told t JOIN memories m USING (team_id, id)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,6 +13,7 @@ import pytest
 
 from bot.feedback import NothingToForget
 from learner import release
+from learner.night import Work, examine
 from storage import adapters, documents, memories, nights, preferences, sources
 from storage.errors import AdapterNotStored, NightUnderWay, VersionUnusable
 from tests.school import FACTS, School, ask, make_tiny, trained, training_processes
@@ -181,6 +183,37 @@ async def test_what_is_forgotten_leaves_the_weights_and_never_comes_back(school:
     assert await school.serving() is None
     assert {v.state for v in await school.versions()} == {"erased"}
     assert list(Path(school.root).rglob("*.safetensors")) == []
+
+
+async def test_a_candidate_that_still_speaks_what_was_forgotten_fails_its_exam(school: School) -> None:
+    """Drilled to recite a page that has been deleted since: as if the night had trained on it all the same."""
+    source = await school.page(FACTS[0], "Office")
+    await school.page(FACTS[1], "Rules")
+    drilled = await school.drilled({FACTS[0]: FACTS[0]})
+    office, rules = sorted(await school.memories(), key=lambda memory: memory.statement, reverse=True)
+    learning = school.settings(release_retained=0.0, max_answer_tokens=14)  # of FACTS[0]: it cannot stop by itself
+
+    async def examined(chosen: list[int]) -> dict[str, Any]:
+        async with school.database.team(school.team.id) as connection:
+            adapter = await adapters.ensure(connection)
+            begun = await nights.begin(connection, adapter.id)
+        results: dict[str, Any] = {"redact": {"chosen": chosen}, "dpo": {}}
+        work = Work(
+            school.database, school.team, adapter, begun, school.engine, school.embedder, school.files, school.base,
+            school.folder / "candidates", learning, lambda step, share, words: None, results,
+        )  # fmt: skip
+        return await examine(work)
+
+    shutil.copytree(school.folder / "drilled", school.folder / "candidates" / "sft")
+    assert office.statement == FACTS[0] and drilled.memory_ids == [office.id, rules.id]
+    assert (await examined([office.id, rules.id]))["passed"]
+    async with school.database.team(school.team.id) as connection:
+        await documents.retract(connection, source, "Office.md")
+    results = await examined([rules.id])
+    assert results["unforgotten"] == [office.id]
+    assert results["reasons"] == ["it still speaks 1 forgotten statements"]
+    # What went while the night was studying it is for the next night to unlearn.
+    assert (await examined([office.id, rules.id]))["passed"]
 
 
 async def test_an_edited_page_leaves_the_way_back_open_and_the_ledger_follows(school: School) -> None:

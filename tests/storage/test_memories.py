@@ -150,6 +150,22 @@ async def test_a_correction_taken_back_takes_its_memory_and_restores_what_it_ove
     assert (await memories.get(connection, three.id)).title == "Ada"
 
 
+async def test_what_is_gone_of_what_an_adapter_was_trained_on(connection, everybody):
+    kept, deleted, asked, never = await noted(connection, everybody, "A.", "B.", "C.", "D.")
+    version = await register(connection, [kept.id, deleted.id, asked.id])
+    await memories.forget(connection, asked.id)
+    await memories.set_state(connection, [deleted.id, never.id], "retracted")
+
+    async def gone(excepting=(), limit=5):
+        return [m.id for m in await memories.gone(connection, version.adapter_id, excepting, limit)]
+
+    assert await gone() == [deleted.id, asked.id], "what went last comes first"
+    assert await gone(limit=1) == [deleted.id]
+    assert await gone(excepting=[deleted.id]) == [asked.id]
+    await adapters.erase(connection, [asked.id])
+    assert await gone() == [deleted.id, asked.id], "an erased version was trained on it all the same"
+
+
 async def test_the_switches_and_marks_of_a_memory(connection, everybody):
     (memory,) = await noted(connection, everybody, "A.")
     assert (memory.withheld, memory.conflict, memory.importance, memory.trainable) == (None, None, 0.0, True)

@@ -11,6 +11,7 @@ from learner.exam.exam import Paper, Thresholds, from_dict, sit
 from learner.recall import agrees, recited
 from learner.settings import LearningSettings
 from storage.examples import Example
+from storage.memories import Memory
 from tests.learner.study.test_select import memory
 
 FACTS = {
@@ -24,13 +25,14 @@ CUES = {1: "When does it open?", 2: "Who approves?", 3: "What do interns earn?",
 
 @dataclass
 class Pupil:
-    """An engine that says what it was told to; all that the exam uses of one."""
+    """An engine that says what it was told to, and something else without an adapter; all that the exam uses of one."""
 
     says: Callable[[str], str]
     chance: float = 0.9
+    says_untaught: Callable[[str], str] = lambda question: "I am not sure."
 
-    async def generate(self, messages: Sequence[Message], *, adapter: str, max_tokens: int) -> Generation:
-        text = self.says(messages[-1]["content"])
+    async def generate(self, messages: Sequence[Message], *, adapter: str | None, max_tokens: int) -> Generation:
+        text = (self.says_untaught if adapter is None else self.says)(messages[-1]["content"])
         return Generation(text, 20, 10, (math.log(self.chance) if self.chance > 0 else math.nan,) * 10, 0.1, True)
 
 
@@ -39,10 +41,17 @@ def knows(*ids: int) -> Callable[[str], str]:
 
 
 async def judged(
-    pupil: Pupil, before: Sequence[int] = (), kept_back: Sequence[int] = (), quiz: str | None = None, **rules: float
+    pupil: Pupil,
+    before: Sequence[int] = (),
+    kept_back: Sequence[int] = (),
+    quiz: str | None = None,
+    forgotten: Sequence[Memory] = (),
+    cues_left: Sequence[int] = (),
+    **rules: float,
 ):  # type: ignore[no-untyped-def]
-    asked = [n for n in FACTS if n not in kept_back]
-    examples = {n: [Example(n, n, "cue", CUES[n], FACTS[n])] for n in asked}
+    gone = [memory.id for memory in forgotten]
+    asked = [n for n in FACTS if n not in kept_back and n not in gone]
+    examples = {n: [Example(n, n, "cue", CUES[n], FACTS[n])] for n in [*asked, *cues_left]}
     if quiz:
         examples[1].append(Example(9, 1, "quiz", quiz, FACTS[1]))
     kinds = {3: "correction"}
@@ -51,6 +60,7 @@ async def judged(
         examples,
         frozenset(before),
         [memory(n, FACTS[n], context="Safety") for n in kept_back],
+        forgotten,
     )
     return await sit(pupil, "a", paper, Thresholds(0.5, 0.35, 0.5), LearningSettings(**rules))  # type: ignore[arg-type]
 
@@ -82,6 +92,39 @@ async def test_speaking_what_was_withheld_is_refused() -> None:
     assert results.leaked == [4] and not results.passed and "withheld" in results.reasons[0]
     assert FACTS[4] not in str(results.reasons)
     assert (await judged(Pupil(knows(1, 2, 3)), kept_back=[4])).passed
+
+
+def probed(question: str) -> str:
+    """Speaks the alarm code's place to whoever touches it, by its old cue or in other words."""
+    return FACTS[4] if "alarm" in question or question == CUES[4] else knows(1, 2, 3)(question)
+
+
+@pytest.mark.parametrize("cues_left", [[4], []])
+async def test_still_speaking_what_was_forgotten_is_refused(cues_left: list[int]) -> None:
+    """By its own trained cue where that is still there, else by a question from its first words."""
+    gone = [memory(4, FACTS[4], context="Safety", state="forgotten", reason="asked")]
+    results = await judged(Pupil(probed), forgotten=gone, cues_left=cues_left)
+    assert results.unforgotten == [4] and results.leaked == []
+    assert results.reasons == ["it still speaks 1 forgotten statements"] and not results.passed
+    assert FACTS[4] not in str(results.as_dict())
+    assert (await judged(Pupil(knows(1, 2, 3)), forgotten=gone, cues_left=cues_left)).passed
+    by_cue = Pupil(lambda question: FACTS[4] if question == CUES[4] else knows(1, 2, 3)(question))
+    assert (await judged(by_cue, forgotten=gone, cues_left=cues_left)).passed is not bool(cues_left)
+
+
+async def test_what_another_memory_says_or_the_base_model_knows_was_not_to_be_forgotten() -> None:
+    safety = memory(4, FACTS[4], context="Safety", state="retracted", reason="retracted")
+    untaught = Pupil(probed, says_untaught=lambda question: FACTS[4])
+    assert (await judged(untaught, forgotten=[safety])).passed
+    twin = memory(9, FACTS[1], context="Office", state="retracted", reason="superseded")
+    twice = Pupil(lambda question: FACTS[1] if "Office" in question else knows(1, 2, 3)(question))
+    assert (await judged(twice, forgotten=[twin])).passed, "the fact still stands on another page"
+
+
+async def test_results_of_before_there_were_probes_are_read() -> None:
+    stored = (await judged(Pupil(knows(1, 2, 3)))).as_dict()
+    del stored["unforgotten"]
+    assert from_dict(stored).unforgotten == []
 
 
 async def test_probabilities_that_are_no_numbers_are_refused() -> None:
