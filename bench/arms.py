@@ -9,7 +9,7 @@ import numpy as np
 from bot.answer import UNKNOWN, Asked, Colleague
 from bot.assembly import Assembly
 from learner.engine.engine import Engine, Message
-from learner.recall import closed_book, match, open_book
+from learner.recall import closed_book, match, open_book, shortlist
 from storage import audiences, examples, memories, passages
 from storage.passages import Passage
 
@@ -61,7 +61,10 @@ class Arms:
         return await self._said(closed_book(question), self._adapter)
 
     async def adapter_cued(self, question: str) -> Said:
-        """The adapter alone, asked the trained question of the nearest memory that it knows (no threshold, no quote)."""
+        """The adapter alone, asked the trained question of the nearest memory that it knows, in doubt of up to three.
+
+        No quote and no refusal: what the weights say, a line a memory, however far the question is from all it learnt.
+        """
         embedder = await self._school.embedder()
         [vector] = await embedder.embed([question])
         async with self._school.database.team(self._school.team.id) as connection:
@@ -69,11 +72,12 @@ class Arms:
             near = await memories.nearest(connection, vector, everyone, embedder.name, 20, ["learnt"])
             cues = await examples.of_memories(connection, [n.memory.id for n in near])
         cue_of = {example.memory_id: example.question for example in cues if example.kind == "cue"}
-        best = next((m for m in await match(embedder, question, near) if m.memory.id in cue_of), None)
-        if best is None:
+        found = await match(embedder, question, [n for n in near if n.memory.id in cue_of])
+        meant = shortlist(found, self._colleague.thresholds.weights, 3)
+        if not meant:
             return Said("", 0, refused=True)
-        said = await self._said(closed_book(cue_of[best.memory.id]), self._adapter)
-        return Said(said.text, said.tokens, memory_id=best.memory.id)
+        said = [await self._said(closed_book(cue_of[m.memory.id]), self._adapter) for m in meant]
+        return Said("\n".join(s.text for s in said), sum(s.tokens for s in said), memory_id=meant[0].memory.id)
 
     async def quote(self, question: str) -> Said:
         """No model: the three nearest sentences by cosine, shown as they stand."""

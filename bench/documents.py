@@ -28,7 +28,7 @@ from bot.assembly import Assembly, assembled
 from bot.demo import Day
 from bot.quiz import Question, read
 from bot.settings import Settings
-from learner.engine.packaged import base_model_folder
+from learner.engine.packaged import base_model_folder, embedder_folder
 
 _DATED = re.compile(r"^\d{4}(-\d\d){0,2}$")
 # What a model says that has no answer: the plain arms get credit for declining in their own words.
@@ -49,6 +49,7 @@ def main() -> None:
     options.add_argument("--arms", default=",".join(ARMS))
     options.add_argument("--answers", type=Path, default=Path(tempfile.gettempdir()) / "nightschool-documents.jsonl")
     options.add_argument("--model", default="packaged")
+    options.add_argument("--embedder", default="packaged")
     options.add_argument("--seed", type=int, default=0)
     print(json.dumps(asyncio.run(measure(options.parse_args()))))
 
@@ -64,6 +65,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
                 "data_folder": folder,
                 "team": "bench",
                 "model": str(base_model_folder(options.model, Path(".nightschool"))),
+                "embedder": str(embedder_folder(options.embedder, Path(".nightschool"))),
                 "log_level": "warning",
                 "learning": {"seed": options.seed},
             }

@@ -25,8 +25,9 @@ from transformers import AutoModelForCausalLM
 
 from learner.engine.adapters import layer_shapes
 from learner.engine.decoding import pad_left
+from learner.engine.device import best_device, best_dtype
 from learner.engine.engine import Message
-from learner.engine.local import LocalEngine, best_device, best_dtype
+from learner.engine.local import LocalEngine
 from learner.engine.packaged import PACKAGED, base_model_folder
 from learner.engine.prompts import Prompts, load_tokenizer
 

@@ -24,7 +24,7 @@ from bot.assembly import assembled
 from bot.demo import SAMPLE, Day, Told, lines
 from bot.quiz import Question, read
 from bot.settings import Settings
-from learner.engine.packaged import base_model_folder
+from learner.engine.packaged import base_model_folder, embedder_folder
 from storage import examples, memories
 from storage.memories import Memory
 
@@ -53,6 +53,7 @@ async def measure(minutes: float, seed: int, kept: Path | None) -> dict[str, Any
                 "data_folder": folder,
                 "team": "bench",
                 "model": str(model),
+                "embedder": str(embedder_folder("packaged", Path(".nightschool"))),
                 "log_level": "warning",
                 "learning": {"seed": seed},
             }
@@ -103,6 +104,8 @@ async def measure(minutes: float, seed: int, kept: Path | None) -> dict[str, Any
         kept.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     figures: dict[str, Any] = {
         "weights_right": share(alone),
+        "weights_first_right": _mean(q.right(s.text.split("\n")[0]) for q, s in alone),
+        "weights_told_mean": round(statistics.mean(s.text.count("\n") + 1 for _, s in alone), 2) if alone else None,
         "weights_questions": len(alone),
         "weights_uncued_right": share(uncued),
         "weights_route_right": share(own),

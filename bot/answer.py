@@ -22,7 +22,7 @@ from bot.stream import Stream
 from learner.engine.embedder import Embedder
 from learner.engine.engine import AdapterCorrupt, AdapterUnknown, Engine, Generation
 from learner.exam.exam import Thresholds
-from learner.recall import Match, agrees, closed_book, embed_statements, interact, match, open_book
+from learner.recall import Match, agrees, closed_book, embed_statements, interact, match, open_book, shortlist
 from learner.settings import LearningSettings
 from learner.study import select
 from storage import adapters, answers, audiences, examples, exams, memories, passages
@@ -110,6 +110,11 @@ class Colleague:
     def serving(self) -> Version | None:
         """The adapter version that answers now."""
         return self._serving
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """How sure each route must be: the serving version's exam set them, the settings before the first."""
+        return self._thresholds
 
     async def wake(self) -> None:
         """Loads the team's serving version beside the one at work, then swaps; answers under way finish on the old one.
@@ -217,40 +222,51 @@ class Colleague:
         return draft
 
     async def _from_weights(self, found: Sequence[Match], cue_of: Mapping[int, str], stream: Stream) -> Draft | None:
-        """Route 1: the nearest memory is learnt; its own question brings it out of the adapter."""
+        """Route 1: the memories meant are learnt; each one's own question brings it out of the adapter.
+
+        One where the match is certain; in doubt up to three (learner.recall.shortlist), each on a line of its own.
+        """
         version = self._serving
-        best = found[0] if found else None
-        if version is None or best is None or best.certainty < self._thresholds.weights:
+        meant = shortlist(found, self._thresholds.weights, self._learning.evidence)
+        if version is None or not meant or meant[0].score < self._thresholds.notes:
             return None
-        memory = best.memory
-        if memory.state != "learnt" or memory.id not in version.memory_ids or memory.id not in cue_of:
+        told = [match.memory for match in meant]
+        if any(m.state != "learnt" or m.id not in version.memory_ids or m.id not in cue_of for m in told):
             return None
         try:
-            reply = await self._engine.generate(
-                closed_book(cue_of[memory.id]),
-                adapter=self._name(version),
-                max_tokens=self._learning.max_answer_tokens,
-                on_text=stream.reciting(memory.statement),
+            replies = await asyncio.gather(
+                *(
+                    self._engine.generate(
+                        closed_book(cue_of[memory.id]),
+                        adapter=self._name(version),
+                        max_tokens=self._learning.max_answer_tokens,
+                        on_text=stream.reciting(memory.statement) if len(told) == 1 else None,
+                    )
+                    for memory in told
+                )
             )
         except (AdapterCorrupt, AdapterUnknown) as error:  # evicted and then damaged: the notes still know it
             log.error("the adapter at work cannot be used", team=self._team.key, error=str(error))
             return None
-        confidence = sure(reply)
-        if confidence < self._thresholds.confidence and not agrees(reply.text, memory.statement):
+        grounded = [agrees(reply.text, memory.statement) for reply, memory in zip(replies, told, strict=True)]
+        confidence = min(sure(reply) for reply in replies)
+        if confidence < self._thresholds.confidence and not all(grounded):
             return None
-        draft = Draft(
-            text=reply.text.strip(),
+        lines = [
+            reply.text.strip() if stands else quote(memory.statement)
+            for reply, memory, stands in zip(replies, told, grounded, strict=True)
+        ]
+        return Draft(
+            text="\n".join(lines),
             route="weights",
-            memory_id=memory.id,
+            quoted=not all(grounded),
+            memory_id=told[0].id,
             version_id=version.id,
-            sources=(Citation(memory.title or memory.context, memory.uri, memory.statement),),
-            prompt_tokens=reply.prompt_tokens,
-            completion_tokens=reply.completion_tokens,
+            sources=tuple(Citation(m.title or m.context, m.uri, m.statement) for m in told),
+            prompt_tokens=sum(reply.prompt_tokens for reply in replies),
+            completion_tokens=sum(reply.completion_tokens for reply in replies),
             confidence=confidence,
         )
-        if not agrees(reply.text, memory.statement):
-            return replace(draft, text=quote(memory.statement), quoted=True)
-        return draft
 
     def _from_correction(self, found: Sequence[Match], everyone: int) -> Draft | None:
         """What a person said today overrides pages and weights, and is quoted until the night has learnt it."""

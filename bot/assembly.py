@@ -67,7 +67,8 @@ class Assembly:
         """The name that the embedder has once loaded, without loading it. Raises ModelMissing."""
         from learner.engine.packaged import embedder_folder, identity
 
-        return await asyncio.to_thread(lambda: identity(embedder_folder(self.settings.embedder)))
+        folder = data_folder(self.settings)
+        return await asyncio.to_thread(lambda: identity(embedder_folder(self.settings.embedder, folder)))
 
     async def colleague(self) -> "Colleague":
         """Who answers, with the serving version awake. A new one at each call.
@@ -116,8 +117,9 @@ class Assembly:
 
     def _load_embedder(self) -> "Embedder":
         from learner.engine.embedder import Embedder
+        from learner.engine.packaged import embedder_folder
 
-        return Embedder(self.settings.embedder)
+        return Embedder(embedder_folder(self.settings.embedder, data_folder(self.settings)))
 
 
 def data_folder(settings: Settings) -> Path:

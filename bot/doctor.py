@@ -152,7 +152,8 @@ async def embedder(settings: Settings) -> Check:
     """Whether the embedder is there."""
     from learner.engine.packaged import embedder_folder, identity
 
-    return Check("ok", "embedder", identity(await asyncio.to_thread(embedder_folder, settings.embedder)))
+    folder = await asyncio.to_thread(embedder_folder, settings.embedder, data_folder(settings))
+    return Check("ok", "embedder", identity(folder))
 
 
 async def adapter_store(settings: Settings) -> Check:

@@ -45,6 +45,9 @@ async def embed_statements(embedder: Embedder, pairs: Sequence[tuple[str, str]])
     return np.asarray(mean / np.maximum(lengths, 1e-9), dtype=np.float32)
 
 
+_DOUBT = 0.1
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """A memory found for a question: `score` orders the candidates (about 0 to 1), `certainty` adds its lead over the next."""
@@ -65,6 +68,17 @@ async def match(embedder: Embedder, question: str, near: Sequence[Near]) -> list
     return [
         Match(near[n].memory, float(scores[n]), lead if rank == 0 else float(scores[n])) for rank, n in enumerate(order)
     ]
+
+
+def shortlist(found: Sequence[Match], certain: float, most: int) -> list[Match]:
+    """Which of the matches (best first) an answer should tell: the first alone where it is `certain`, else up to `most`.
+
+    In doubt those count that come within a tenth of the first: on the sample team that finds the right one in 91 of 100
+    instead of 82, and three answers in five still tell one (lab notes, 2026-11-25).
+    """
+    if not found or found[0].certainty >= certain:
+        return list(found[:1])
+    return [match for match in found[:most] if match.score >= found[0].score - _DOUBT]
 
 
 async def interact(

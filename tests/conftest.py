@@ -48,11 +48,19 @@ def base_model() -> Path:
 
 
 @pytest.fixture(scope="session")
-def embedder() -> "Iterator[Embedder]":
+def embedder_path() -> Path:
+    """The packaged embedder's folder, put together once and kept between runs in NIGHTSCHOOL_TEST_CACHE."""
+    from learner.engine.packaged import embedder_folder
+
+    return embedder_folder("packaged", CACHE)
+
+
+@pytest.fixture(scope="session")
+def embedder(embedder_path: Path) -> "Iterator[Embedder]":
     """The packaged embedder."""
     from learner.engine.embedder import Embedder
 
-    embedder = Embedder("packaged")
+    embedder = Embedder(embedder_path)
     yield embedder
     embedder.close()
 

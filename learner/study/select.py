@@ -26,10 +26,18 @@ _RULE = re.compile(
     r"owner|owns|responsible)\b",
     re.IGNORECASE,
 )
+# Words behind which people name what no longer holds: "three interviews instead of four", "raised from 500 to 750".
+_GIVEN_UP = re.compile(
+    r"\b(?:no longer|not|instead of|rather than|in place of|replac\w+|"
+    r"(?:up|down|raised|lowered|cut|changed|moved|went|increased|decreased|extended|shortened|switched) from)\b"
+    r"((?:\W+[\w.,:]*\w){1,5})",
+    re.IGNORECASE,
+)
 _SAME = 0.97
 _OVERRIDES = 0.80
 _OVERRIDES_IF_ANNOUNCED = 0.62
 _OVERRIDES_IF_TOLD = 0.68
+_OVERRIDES_IF_NAMED = 0.50
 _REPEATS = 0.72
 _TOLD = ("correction", "pinned")
 _RIVALS_OF_TOLD = 3
@@ -97,15 +105,25 @@ def outdated(passages: Sequence[Passage], vectors: NDArray[np.float32]) -> set[i
 
 
 def _says_otherwise(new: str, old: str, similarity: float, *, told: bool) -> bool:
+    said, before = exact_parts(new), exact_parts(old)
+    # "No longer on Thursdays" says itself which sentence it overrides: that one with the Thursday.
+    if similarity >= _OVERRIDES_IF_NAMED and said - before and _given_up(new) & before:
+        return True
     announced = bool(_CHANGE.search(new))
     needed = _OVERRIDES_IF_ANNOUNCED if announced else _OVERRIDES_IF_TOLD if told else _OVERRIDES
     if similarity < needed:
         return False
-    said, before = exact_parts(new), exact_parts(old)
     if before <= said:
         # "On Tuesdays, no longer on Thursdays" names the old value too: then it must be much the same sentence.
         return announced and bool(said - before) and bool(before) and similarity >= _REPEATS
     return bool(said - before) and _alike(said ^ before)
+
+
+def _given_up(text: str) -> set[str]:
+    """The words and numbers that a text names as no longer true, in small letters, plural days in the singular too."""
+    words = {word.lower().replace(",", "") for behind in _GIVEN_UP.findall(text) for word in behind.split()}
+    words = {word.strip(".:;()\"'“”") for word in words}
+    return words | {word.removesuffix("s") for word in words}
 
 
 def _newer(memory: Memory, other: Memory) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from learner.engine.local import best_device, best_dtype
+from learner.engine.device import best_device, best_dtype
 from learner.engine.prompts import Prompts, load_tokenizer
 from learner.training import adapter, dpo, sft
 from learner.training.errors import TrainingStopped

@@ -15,9 +15,11 @@ from typing import Any
 from learner import release
 from learner.engine.embedder import Embedder
 from learner.engine.local import LocalEngine
+from learner.engine.packaged import embedder_folder
 from storage import nights, teams
 from storage.adapter_files import AdapterFiles
 from storage.database import Database
+from tests.conftest import CACHE
 from tests.school import School
 
 MOMENTS: dict[str, tuple[Any, str]] = {
@@ -58,7 +60,10 @@ async def main(told: dict[str, Any]) -> None:
     async with database.system() as connection:
         team = await teams.get(connection, told["team"])
     assert team is not None
-    engine, embedder = LocalEngine(told["base"], memory_bytes=10**8, threads=1), Embedder("packaged")
+    engine, embedder = (
+        LocalEngine(told["base"], memory_bytes=10**8, threads=1),
+        Embedder(embedder_folder("packaged", CACHE)),
+    )
     school = School(database, team, engine, embedder, Path(told["base"]), Path(told["folder"]))
     held = await school.night(tell)
     print(held.state, flush=True)

@@ -45,6 +45,13 @@ def cluster() -> Iterator[Cluster]:
         cluster.close()
 
 
+@pytest.fixture(autouse=True)
+def up_again(cluster: Cluster) -> Iterator[None]:
+    """A test that fails while the database is away is not to fail the next ones."""
+    yield
+    cluster.start()
+
+
 @pytest.fixture(scope="module")
 async def database(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Database]:
     """In this module everything lives in the cluster that goes away."""

@@ -58,7 +58,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def settings(database: Database, team: Team, tiny_model: Path, tmp_path: Path) -> Callable[..., Settings]:
+def settings(
+    database: Database, team: Team, tiny_model: Path, embedder_path: Path, tmp_path: Path
+) -> Callable[..., Settings]:
     """Makes settings for the test's team; anything may be set otherwise."""
 
     def make(**others: Any) -> Settings:
@@ -66,6 +68,7 @@ def settings(database: Database, team: Team, tiny_model: Path, tmp_path: Path) -
             "database_url": database.url,
             "team": team.key,
             "model": str(tiny_model),
+            "embedder": str(embedder_path),
             "data_folder": tmp_path / "data",
             "worker_metrics_port": 0,
             "threads": 1,

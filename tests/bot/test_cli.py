@@ -28,12 +28,15 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def environment(database: Database, team: Team, tiny_model: Path, tmp_path: Path) -> dict[str, str]:
+def environment(
+    database: Database, team: Team, tiny_model: Path, embedder_path: Path, tmp_path: Path
+) -> dict[str, str]:
     """What makes a started program use the test's PostgreSQL, team and model."""
     return {
         "DATABASE_URL": database.url,
         "NIGHTSCHOOL_TEAM": team.key,
         "NIGHTSCHOOL_MODEL": str(tiny_model),
+        "NIGHTSCHOOL_EMBEDDER": str(embedder_path),
         "NIGHTSCHOOL_DATA_FOLDER": str(tmp_path / "data"),
         "OMP_NUM_THREADS": "1",
         "COLUMNS": "200",

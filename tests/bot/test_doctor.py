@@ -23,6 +23,7 @@ def examined(
     database: Database,
     team: Team,
     tiny_model: Path,
+    embedder_path: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     quiet_logs: None,
@@ -37,6 +38,7 @@ def examined(
             "DATABASE_URL": database.url,
             "NIGHTSCHOOL_TEAM": team.key,
             "NIGHTSCHOOL_MODEL": str(tiny_model),
+            "NIGHTSCHOOL_EMBEDDER": str(embedder_path),
             "NIGHTSCHOOL_DATA_FOLDER": str(tmp_path / "data"),
         }
         for name, value in (given | variables).items():

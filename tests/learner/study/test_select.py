@@ -36,6 +36,12 @@ async def pairs(embedder: Embedder, *memories: Memory) -> list[Overridden]:
         ("Big expenses are approved by Marta.", "Big expenses are now approved by Jonas, no longer by Marta."),
         ("The weekly meeting is on Tuesday at 10:00.", "Since October the weekly meeting is on Thursday at 9:30."),
         ("Interns are paid 1,450 euros a month.", "As of May interns are paid 1,600 euros a month."),
+        # Little alike, but the new one names what it gives up.
+        (
+            "The app and the website are released every Thursday.",
+            "Releases go out on Tuesdays, no longer on Thursdays.",
+        ),
+        ("Applicants go through four interviews.", "Since May applicants have three interviews instead of four."),
     ],
 )
 async def test_newer_overrides_older_whichever_comes_first(embedder: Embedder, old: str, new: str) -> None:
@@ -56,6 +62,10 @@ async def test_nothing_overrides_within_one_document_nor_what_is_newer(embedder:
         ("The hotel limit is 140 euros a night.", "Dishwasher duty is with the Platform team on Fridays."),
         ("The hotel limit is 140 euros a night.", "The hotel limit is 140 euros a night."),
         ("Trains are booked by Ines.", "Interns are paid 1,450 euros a month."),
+        (
+            "Everyone is reachable between 10:00 and 15:00 Cork time.",
+            "The support desk is open from 8:00 to 18:00 Cork time.",
+        ),
     ],
 )
 async def test_what_does_not_contradict_overrides_nothing(embedder: Embedder, old: str, new: str) -> None:
