@@ -38,6 +38,8 @@ log = structlog.get_logger(__name__)
 
 UNKNOWN = "I don't know that yet. Tell me the answer and I'll study it tonight."
 _NEAREST = 20
+_BESIDE = 0.15
+"""How much less like the question than the first a passage may be and still be quoted beside it (lab notes, 2026-11-25)."""
 # A follow-up leans on what was said before: short, or beginning like the middle of a talk.
 _FOLLOW_UP = re.compile(
     r"^(and|but|so|also|or|what about|how about|why|then|which|what if|since when|until when)\b", re.I
@@ -286,7 +288,8 @@ class Colleague:
 
     async def _from_notes(self, question: str, hits: Sequence[Hit], person_id: int | None, everyone: int) -> Draft:
         """Routes 2 and 3: the evidence is quoted, or read by the model where the exam showed that it reads better."""
-        evidence = [h for h in hits if h.similarity >= self._thresholds.notes]
+        known = bool(hits) and hits[0].similarity >= self._thresholds.notes
+        evidence = [h for h in hits if known and h.similarity >= hits[0].similarity - _BESIDE]
         if evidence and evidence[0].passage.audience_id == everyone:
             # A private aside would make private what all may know, and every correction of it too.
             evidence = [h for h in evidence if h.passage.audience_id == everyone]

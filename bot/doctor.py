@@ -150,10 +150,18 @@ async def base_model(settings: Settings) -> Check:
 
 async def embedder(settings: Settings) -> Check:
     """Whether the embedder is there."""
-    from learner.engine.packaged import embedder_folder, identity
+    from learner.engine.packaged import PACKAGED, embedder_folder, identity
 
     folder = await asyncio.to_thread(embedder_folder, settings.embedder, data_folder(settings))
-    return Check("ok", "embedder", identity(folder))
+    name = identity(folder)
+    if settings.embedder == PACKAGED and "minilm" in name.lower():
+        return Check(
+            "warn",
+            "embedder",
+            f"{name}, the smaller one: it finds the memory meant less often",
+            "run `make setup` where pip can reach the packages of requirements-embedder.txt",
+        )
+    return Check("ok", "embedder", name)
 
 
 async def adapter_store(settings: Settings) -> Check:

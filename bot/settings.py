@@ -73,7 +73,8 @@ class Settings(BaseSettings):
     embedder: str = Field(
         default="packaged",
         min_length=1,
-        description="The sentence-transformers model: `packaged` (all-MiniLM-L6-v2), a folder, or a hub name.",
+        description="The sentence-transformers model: `packaged` (all-mpnet-base-v2, or all-MiniLM-L6-v2 where that one's "
+        "packages are not installed), a folder, or a hub name.",
     )
     adapters: str | None = Field(
         default=None,

@@ -1,5 +1,6 @@
 """The embedded PostgreSQL: a server in a folder, shared by every process that opens the folder, stopped by the last."""
 
+import atexit
 import shutil
 import subprocess
 import threading
@@ -64,6 +65,8 @@ def stop(folder: Path) -> None:
             server = _server(folder)
             _forget_dead(server)
             server.cleanup()
+            # At the process's end the library would clean up once more, and make the folder of a removed lock anew.
+            atexit.unregister(server._cleanup)
 
 
 class _Lock:

