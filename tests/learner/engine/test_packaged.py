@@ -10,7 +10,7 @@ import pytest
 
 from learner.engine import packaged
 from learner.engine.embedder import Embedder
-from learner.engine.packaged import ModelMissing, base_model_folder, identity
+from learner.engine.packaged import ModelMissing, base_model_folder, embedder_folder, identity
 
 
 def test_the_packaged_model_is_converted_once_whoever_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
