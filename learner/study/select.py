@@ -1,5 +1,6 @@
 """What tonight's adapter should hold: the newest, most asked, most decided, within the budget."""
 
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -64,10 +65,10 @@ def overridden(memories: Sequence[Memory], vectors: NDArray[np.float32]) -> list
     similarity = vectors @ vectors.T
     found = []
     for new, memory in enumerate(memories):
-        rivals = [n for n in np.argsort(-similarity[new]).tolist() if n != new and _newer(memory, memories[n])]
+        rivals = (n for n in np.argsort(-similarity[new]).tolist() if n != new and _newer(memory, memories[n]))
         # One new sentence changes one old one: the nearest. Others alike are about something beside it. What a person
         # says in so many words may contradict several pages.
-        for old in rivals[: _RIVALS_OF_TOLD if memory.kind in _TOLD else 1]:
+        for old in itertools.islice(rivals, _RIVALS_OF_TOLD if memory.kind in _TOLD else 1):
             if overrides(memory, memories[old], float(similarity[new, old])):
                 found.append(Overridden(old=memories[old].id, new=memory.id))
     return found
