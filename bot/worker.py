@@ -22,7 +22,7 @@ from bot.probes import AWAY, bound, database_away, probes, served
 from bot.settings import Settings
 from storage import adapters, nights, teams
 from storage.database import Database
-from storage.errors import NightLost, NightUnderWay
+from storage.errors import DatabaseAway, NightLost, NightUnderWay
 from storage.teams import Team
 
 log = structlog.get_logger(__name__)
@@ -108,6 +108,8 @@ class Nights:
                 log.warning("queue lost", queue=queue)
             except exceptions.ConnectorException as error:
                 log.warning("queue lost", queue=queue, error=type(error).__name__)
+            with contextlib.suppress(DatabaseAway):
+                await self._database.revive()
             await asyncio.sleep(1)
 
     async def tick(self, timestamp: int) -> None:

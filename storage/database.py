@@ -88,6 +88,14 @@ class Database:
         if self._embedded_folder is not None:
             await asyncio.to_thread(embedded.stop, self._embedded_folder)
 
+    async def revive(self) -> None:
+        """Starts the embedded server again where it died; a server of one's own is for its owner to start.
+
+        For what runs on and on: everything else starts it when it opens the database. Raises DatabaseAway.
+        """
+        if self._embedded_folder is not None:
+            await asyncio.to_thread(embedded.revive, self._embedded_folder)
+
     def team(self, team_id: int) -> AbstractAsyncContextManager[Connection]:
         """One transaction in which only this team's rows exist. Raises DatabaseAway, DatabaseFull."""
         return self._transaction(team_id)
@@ -127,7 +135,7 @@ class Database:
         raise AssertionError("the loop returns or raises")
 
     async def listen(self, channel: str, *, gap: str | None = None) -> AsyncIterator[str]:
-        """The payloads of NOTIFY on a channel, for ever; reconnects by itself.
+        """The payloads of NOTIFY on a channel, for ever; reconnects by itself, and revives the embedded server.
 
         What is notified while the connection is away is lost in PostgreSQL. Where `gap` is given it is yielded after
         each connection, the first included: the sign to look for oneself what is current.
@@ -146,6 +154,8 @@ class Database:
                         yield notify.payload
             except psycopg.OperationalError as error:
                 log.warning("listen_reconnects", channel=channel, seconds=pause, reason=type(error).__name__)
+                with suppress(DatabaseAway):  # it is tried again with the next connection
+                    await self.revive()
             await asyncio.sleep(pause)
             pause = min(pause * 2, 2.0)
 

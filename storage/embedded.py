@@ -7,6 +7,8 @@ import threading
 import uuid
 import warnings
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -33,24 +35,25 @@ def start(folder: Path) -> str:
     Raises DatabaseAway with the reason and what to do.
     """
     folder = folder.expanduser().resolve()
-    try:
+    with _named_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _lock(folder):
             if not (folder / "PG_VERSION").exists():
                 _initialise(folder)
-            _drop_stale_pid_file(folder)
-            server = _server(folder)
-            # Always start(): get_server() alone hands out its cached object without looking whether it still runs.
-            server.start()
+            server = _started(folder)
             _forget_dead(server)
             _users[folder] += 1
-            return str(server.get_uri())
-    except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as error:
-        raise DatabaseAway(
-            f"The embedded PostgreSQL in {folder} did not start ({str(error) or type(error).__name__}). See "
-            f"{folder / 'log'}; check that the disk has room and the folder is yours, or set DATABASE_URL to a server of "
-            "your own."
-        ) from error
+            url = str(server.get_uri())
+    return url
+
+
+def revive(folder: Path) -> None:
+    """Starts the server of a folder again where it died under its users; makes no new one. Blocking. Raises DatabaseAway."""
+    folder = folder.expanduser().resolve()
+    if (folder / "PG_VERSION").exists():
+        with _named_errors(folder), _lock(folder):
+            if _users[folder] > 0:
+                _started(folder)
 
 
 def stop(folder: Path) -> None:
@@ -67,6 +70,26 @@ def stop(folder: Path) -> None:
             server.cleanup()
             # At the process's end the library would clean up once more, and make the folder of a removed lock anew.
             atexit.unregister(server._cleanup)
+
+
+@contextmanager
+def _named_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as error:
+        raise DatabaseAway(
+            f"The embedded PostgreSQL in {folder} did not start ({str(error) or type(error).__name__}). See "
+            f"{folder / 'log'}; check that the disk has room and the folder is yours, or set DATABASE_URL to a server of "
+            "your own."
+        ) from error
+
+
+def _started(folder: Path) -> PostgresServer:
+    _drop_stale_pid_file(folder)
+    server = _server(folder)
+    # Always start(): get_server() alone hands out its cached object without looking whether it still runs.
+    server.start()
+    return server
 
 
 class _Lock:

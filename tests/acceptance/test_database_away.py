@@ -4,6 +4,7 @@ said, and all goes on by itself once it is back."""
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -208,6 +209,22 @@ async def test_an_idle_worker_comes_back_by_itself(school: School, cluster: Clus
         assert [night.state for night in held] == ["empty"]
         ticked = await last_tick(school.database)
         assert ticked is not None and ticked >= back - timedelta(seconds=1)
+
+
+async def test_a_worker_revives_its_embedded_database(school: School, cluster: Cluster, unused_tcp_port: int) -> None:
+    probe = Asking(f"http://127.0.0.1:{unused_tcp_port}")
+    noon = (datetime.now(UTC) + timedelta(hours=12)).strftime("%H:%M")
+    data = cluster.folder.with_name("data")
+    own = {"DATABASE_URL": "", "NIGHTSCHOOL_DATA_FOLDER": str(data), "NIGHTSCHOOL_NIGHT_AT": noon}
+
+    def work() -> None:
+        with program(school, "worker", NIGHTSCHOOL_WORKER_METRICS_PORT=str(unused_tcp_port), **own):
+            probe.until("/readyz", 200, 60)
+            os.kill(int((data / "postgres" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+            probe.until("/readyz", 503, 10)
+            probe.until("/readyz", 200, 30)
+
+    await asyncio.to_thread(work)
 
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)

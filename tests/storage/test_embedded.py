@@ -120,6 +120,32 @@ async def test_a_killed_server_is_started_anew_and_has_lost_nothing(tmp_path):
     assert postmaster(tmp_path / "data") is None
 
 
+async def test_whoever_listens_revives_a_killed_server_within_seconds(tmp_path):
+    """As `serve` and the chat do: their database comes back though nobody opens it anew."""
+    folder = tmp_path / "data"
+    database = await Database.open(None, folder)
+    connected: asyncio.Queue[str] = asyncio.Queue()
+
+    async def listen():
+        async for payload in database.listen("news", gap="gap"):
+            connected.put_nowait(payload)
+
+    listener = asyncio.create_task(listen())
+    assert await asyncio.wait_for(connected.get(), 5) == "gap"
+    os.kill(postmaster(folder).pid, signal.SIGKILL)
+    assert await asyncio.wait_for(connected.get(), 15) == "gap"
+    async with database.system() as connection:
+        await teams.ensure(connection, "acme")
+    listener.cancel()
+    await asyncio.gather(listener, return_exceptions=True)
+    await database.close()
+    assert postmaster(folder) is None
+    # What has no users any more, or is gone, stays as it is.
+    embedded.revive(folder / "postgres")
+    embedded.revive(tmp_path / "nowhere")
+    assert postmaster(folder) is None and not (tmp_path / "nowhere").exists()
+
+
 async def test_killed_at_the_first_start_it_starts_at_the_second(tmp_path):
     for pause in (0.8, 1.3):
         folder = tmp_path / f"data{pause}"
