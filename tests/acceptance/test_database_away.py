@@ -110,7 +110,7 @@ def stopping(
                 *(("release", moment) for moment in MOMENTS),
             ],
             id="all",
-            marks=pytest.mark.slow,
+            marks=[pytest.mark.slow, pytest.mark.timeout(900)],
         ),
     ],
 )
