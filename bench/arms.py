@@ -11,6 +11,7 @@ from bot.assembly import Assembly
 from learner.engine.engine import Engine, Message
 from learner.recall import closed_book, match, open_book, shortlist
 from storage import audiences, examples, memories, passages
+from storage.memories import Memory
 from storage.passages import Passage
 
 _MOST_TOKENS = 96
@@ -65,6 +66,14 @@ class Arms:
 
         No quote and no refusal: what the weights say, a line a memory, however far the question is from all it learnt.
         """
+        meant = await self.meant(question)
+        if not meant:
+            return Said("", 0, refused=True)
+        said = [await self._said(closed_book(cue), self._adapter) for _, cue in meant]
+        return Said("\n".join(s.text for s in said), sum(s.tokens for s in said), memory_id=meant[0][0].id)
+
+    async def meant(self, question: str) -> list[tuple[Memory, str]]:
+        """The learnt memories that the weights route would tell for a question, best first, each with its cue."""
         embedder = await self._school.embedder()
         [vector] = await embedder.embed([question])
         async with self._school.database.team(self._school.team.id) as connection:
@@ -72,12 +81,10 @@ class Arms:
             near = await memories.nearest(connection, vector, everyone, embedder.name, 20, ["learnt"])
             cues = await examples.of_memories(connection, [n.memory.id for n in near])
         cue_of = {example.memory_id: example.question for example in cues if example.kind == "cue"}
-        found = await match(embedder, question, [n for n in near if n.memory.id in cue_of])
-        meant = shortlist(found, self._colleague.thresholds.weights, 3)
-        if not meant:
-            return Said("", 0, refused=True)
-        said = [await self._said(closed_book(cue_of[m.memory.id]), self._adapter) for m in meant]
-        return Said("\n".join(s.text for s in said), sum(s.tokens for s in said), memory_id=meant[0].memory.id)
+        speakable = [n for n in near if n.memory.id in cue_of and n.memory.conflict is None]
+        found = await match(embedder, question, speakable)
+        told = shortlist(found, self._colleague.thresholds.weights, self._school.settings.learning.evidence)
+        return [(m.memory, cue_of[m.memory.id]) for m in told]
 
     async def quote(self, question: str) -> Said:
         """No model: the three nearest sentences by cosine, shown as they stand."""

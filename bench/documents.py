@@ -22,7 +22,8 @@ from typing import Any
 from rich.console import Console
 
 from bench.arms import Arms, Said
-from bench.loop import asked, machine, peak
+from bench.loop import asked, machine
+from bench.memory import PeakMemory
 from bot import logs
 from bot.assembly import Assembly, assembled
 from bot.demo import Day
@@ -59,7 +60,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     logs.configure("warning")
     console = Console(stderr=True)
     questions = read(options.questions)
-    with tempfile.TemporaryDirectory(prefix="nightschool-bench-") as folder:
+    with PeakMemory() as memory, tempfile.TemporaryDirectory(prefix="nightschool-bench-") as folder:
         settings = Settings.load(
             overrides={
                 "data_folder": folder,
@@ -99,7 +100,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "studied": night.report.get("studied") if night else 0,
         "exam": night.report.get("exam") if night else None,
         "step_seconds": {name: round(step.seconds, 1) for name, step in night.steps.items()} if night else {},
-        "peak_memory_bytes": peak(night.report["cost"]["peak_training_memory_bytes"] if night else 0),
+        "peak_memory_bytes": memory.bytes,
         "answers": str(options.answers),
         "machine": machine(),
     }

@@ -7,9 +7,7 @@ of the first must still be obeyed. Shares are between 0 and 1, tokens are prompt
 import argparse
 import asyncio
 import json
-import resource
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -19,6 +17,7 @@ from typing import Any
 from rich.console import Console
 
 from bench.arms import Arms, Said
+from bench.memory import PeakMemory
 from bot import logs
 from bot.assembly import assembled
 from bot.demo import SAMPLE, Day, Told, lines
@@ -47,7 +46,7 @@ async def measure(minutes: float, seed: int, kept: Path | None) -> dict[str, Any
     logs.configure("warning")
     console = Console(stderr=True)
     model = base_model_folder("packaged", Path(".nightschool"))
-    with tempfile.TemporaryDirectory(prefix="nightschool-bench-") as folder:
+    with PeakMemory() as memory, tempfile.TemporaryDirectory(prefix="nightschool-bench-") as folder:
         settings = Settings.load(
             overrides={
                 "data_folder": folder,
@@ -119,15 +118,15 @@ async def measure(minutes: float, seed: int, kept: Path | None) -> dict[str, Any
         "after_right": share(_of(after, answerable)),
         "unanswerable_refused": _mean(s.refused for q, s in after if q.kind == "unanswerable"),
         "private_leaked": sum(q.right(s.text) for q, s in after if q.kind == "private"),
-        "tokens_weights_median": statistics.median(s.tokens for _, s in alone),
-        "tokens_notes_median": statistics.median(s.tokens for _, s in with_notes),
+        "tokens_weights_median": _median(s.tokens for _, s in alone),
+        "tokens_notes_median": _median(s.tokens for _, s in with_notes),
         "notes_right": share(with_notes),
         "memories_studied": len(studied),
         "nights": [night.state, second.state],
         "night_seconds": round(seconds, 1),
         "step_seconds": {name: round(step.seconds, 1) for name, step in night.steps.items()},
         "exam": night.report.get("exam"),
-        "peak_memory_bytes": peak(night.report.get("cost", {}).get("peak_training_memory_bytes", 0)),
+        "peak_memory_bytes": memory.bytes,
         "machine": machine(),
     }
     return figures
@@ -150,23 +149,18 @@ async def _studied(school: Any) -> list[Memory]:
 
 
 async def _quiz(school: Any, arms: Arms) -> tuple[int, float | None]:
-    """Machine-written questions about studied memories that were never trained: (asked, share right from the weights alone)."""
+    """Machine-written questions about studied memories that were never trained: (asked, share whose memory comes first)."""
     async with school.database.team(school.team.id) as connection:
         quiz = await examples.quiz(connection)
     known = {memory.id for memory in await _studied(school)}
     mine = [example for example in quiz if example.memory_id in known]
-    right = [(await arms.adapter_cued(example.question)).memory_id == example.memory_id for example in mine]
-    return len(mine), _mean(right)
+    first = [(await arms.meant(example.question))[:1] for example in mine]
+    return len(mine), _mean(bool(f) and f[0][0].id == e.memory_id for f, e in zip(first, mine, strict=True))
 
 
 def share(given: Sequence[tuple[Question, Said]]) -> float | None:
     """Share of right answers, None where nothing was asked."""
     return _mean(question.right(said.text) for question, said in given)
-
-
-def peak(child: int) -> int:
-    """Most memory in bytes that this process and its training child held together, at worst."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) + child
 
 
 def machine() -> str:
@@ -180,6 +174,11 @@ def machine() -> str:
 def _of(given: Sequence[tuple[Question, Said]], questions: Sequence[Question]) -> list[tuple[Question, Said]]:
     wanted = {question.id for question in questions}
     return [(question, said) for question, said in given if question.id in wanted]
+
+
+def _median(values: Iterable[int]) -> float | None:
+    found = list(values)
+    return statistics.median(found) if found else None
 
 
 def _mean(values: Iterable[bool]) -> float | None:

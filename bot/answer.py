@@ -105,7 +105,8 @@ class Colleague:
         self._learning = learning
         self._cache = cache
         self._serving: Version | None = None
-        self._thresholds = Thresholds(learning.weights_threshold, learning.notes_threshold, learning.least_confidence)
+        self._untried = Thresholds(learning.weights_threshold, learning.notes_threshold, learning.least_confidence)
+        self._thresholds = self._untried
         self._swapping = asyncio.Lock()
 
     @property
@@ -134,8 +135,12 @@ class Colleague:
                 folder = await self._files.fetch(version.uri, self._cache, version.sha256)
                 await self._engine.load(self._name(version), folder)
             old, self._serving = self._serving, version
-            if exam:
-                self._thresholds = Thresholds(**exam.results["thresholds"])
+            # An exam knows only about memories: how near a passage must be stays the settings' word.
+            self._thresholds = (
+                replace(Thresholds(**exam.results["thresholds"]), notes=self._learning.notes_threshold)
+                if exam
+                else self._untried
+            )
             if old is not None:
                 await self._engine.unload(self._name(old))
             log.info("adapter at work", team=self._team.key, version=version.number if version else None)
@@ -235,19 +240,22 @@ class Colleague:
         told = [match.memory for match in meant]
         if any(m.state != "learnt" or m.id not in version.memory_ids or m.id not in cue_of for m in told):
             return None
-        try:
-            replies = await asyncio.gather(
-                *(
-                    self._engine.generate(
-                        closed_book(cue_of[memory.id]),
-                        adapter=self._name(version),
-                        max_tokens=self._learning.max_answer_tokens,
-                        on_text=stream.reciting(memory.statement) if len(told) == 1 else None,
-                    )
-                    for memory in told
+        asking = [
+            asyncio.ensure_future(
+                self._engine.generate(
+                    closed_book(cue_of[memory.id]),
+                    adapter=self._name(version),
+                    max_tokens=self._learning.max_answer_tokens,
+                    on_text=stream.reciting(memory.statement) if len(told) == 1 else None,
                 )
             )
+            for memory in told
+        ]
+        try:
+            replies = await asyncio.gather(*asking)
         except (AdapterCorrupt, AdapterUnknown) as error:  # evicted and then damaged: the notes still know it
+            for one in asking:
+                one.cancel()
             log.error("the adapter at work cannot be used", team=self._team.key, error=str(error))
             return None
         grounded = [agrees(reply.text, memory.statement) for reply, memory in zip(replies, told, strict=True)]

@@ -69,8 +69,8 @@ class LearningSettings(BaseModel):
         default=0.55,
         ge=0,
         le=1,
-        description="Least certainty of a match (score and lead, about 0 to 1) at which the weights answer, at least: an exam "
-        "may raise it by up to 0.15. At 0.55 nine of ten matches were right on two teams.",
+        description="Least certainty of a match (score and lead, about 0 to 1) at which one memory is told alone; below it up "
+        "to `evidence` of them are. An exam may raise it by up to 0.15. At 0.55 nine of ten matches were right on two teams.",
     )
     notes_threshold: float = Field(
         default=0.40,
@@ -83,10 +83,14 @@ class LearningSettings(BaseModel):
         default=0.5,
         ge=0,
         le=1,
-        description="Geometric mean token probability below which an answer from the weights is demoted to the notes.",
+        description="Geometric mean token probability below which an answer from the weights that is not grounded gives way to the "
+        "notes; above it the statement is quoted instead.",
     )
     evidence: int = Field(
-        default=3, ge=1, le=8, description="Statements quoted at most under an answer from the notes."
+        default=3,
+        ge=1,
+        le=8,
+        description="Statements told at most in one answer, from the notes or in doubt from the weights.",
     )
     max_answer_tokens: int = Field(default=96, ge=8, description="Longest generated answer in tokens.")
     max_question_characters: int = Field(

@@ -151,9 +151,12 @@ async def training_speed(database: Database, team: Team, adapter: Adapter, engin
                 return float(speed)
     text = "We agreed on Monday that the report is due at noon on Friday and goes to everyone on the team. " * 8
     await engine.score(closed_book("Warm up?"), text)
-    started = time.monotonic()
-    tokens = len(await engine.score(closed_book("What did we agree?"), text))
-    return tokens / (time.monotonic() - started) / 3
+    best = 0.0
+    for _ in range(3):  # the best of three: a neighbour's work can only slow it down
+        started = time.monotonic()
+        tokens = len(await engine.score(closed_book("What did we agree?"), text))
+        best = max(best, tokens / (time.monotonic() - started))
+    return best / 3
 
 
 async def thresholds(

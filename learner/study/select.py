@@ -29,7 +29,7 @@ _RULE = re.compile(
 )
 # Words behind which people name what no longer holds: "three interviews instead of four", "raised from 500 to 750".
 _GIVEN_UP = re.compile(
-    r"\b(?:no longer|not|instead of|rather than|in place of|replac\w+|"
+    r"\b(?:no longer|not any ?more|instead of|rather than|in place of|replac\w+|"
     r"(?:up|down|raised|lowered|cut|changed|moved|went|increased|decreased|extended|shortened|switched) from)\b"
     r"((?:\W+[\w.,:]*\w){1,5})",
     re.IGNORECASE,

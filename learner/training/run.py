@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import os
 import sys
@@ -31,6 +32,7 @@ async def train(
     no adapter; killed, the process dies with it.
     """
     job.write(folder)
+    _give_back_memory()
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -90,6 +92,15 @@ def environment(threads: int) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONWARNINGS": "ignore",
     }
+
+
+def _give_back_memory() -> None:
+    """Hands what this process has freed back to the machine, for the training to use.
+
+    glibc keeps it for itself otherwise: 1.2 GB after questions were written, a fifth of a small machine.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 async def _listen(stream: asyncio.StreamReader, words: deque[str]) -> None:

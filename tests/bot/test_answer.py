@@ -231,6 +231,21 @@ async def test_from_the_first_wrong_word_nothing_streams_and_the_statement_is_qu
     assert "".join(pieces) == "The office in Lisbon opens at"
 
 
+async def test_in_doubt_the_weights_tell_what_comes_into_question_each_with_its_source(school: School) -> None:
+    cork, kiel = "The office in Cork opens at half past seven.", "The office in Kiel opens at nine."
+    await school.page((cork, kiel, "Parrots must be on a leash."))
+    await school.drilled({cork: cork, kiel: "The office in Kiel opens at ten."})
+    colleague = school.colleague(least_confidence=0.0, max_answer_tokens=TOKENS)
+    await colleague.wake()
+    answer = await ask(colleague, "When does the office open?")
+    # The one that was recited wrongly is quoted instead; what has nothing to do with it is not told.
+    assert answer.route == "weights" and answer.text.count("\n") == 1
+    assert cork.rstrip(".") in answer.text and f"“{kiel}”" in answer.text and "ten" not in answer.text
+    assert {source.quote for source in answer.sources} == {cork, kiel}
+    certain = await ask(colleague, "When does the office in Cork open?")
+    assert certain.text.startswith(cork) and "Kiel" not in certain.text
+
+
 async def test_an_unsure_adapter_is_demoted_to_the_notes(school: School) -> None:
     await school.page(FACTS)
     await school.taught()

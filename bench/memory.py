@@ -1,0 +1,41 @@
+"""The most memory that a benchmark and the processes it starts hold at once."""
+
+import threading
+from types import TracebackType
+
+import psutil
+
+_EVERY_SECONDS = 0.2
+
+
+class PeakMemory:
+    """Watches from a thread while it is entered; `bytes` is the highest sum of resident sizes seen.
+
+    Pages that parent and training share (PyTorch's code) are counted for both: the true figure is a little lower.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "PeakMemory":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        me = psutil.Process()
+        while not self._over.wait(_EVERY_SECONDS):
+            held = 0
+            for process in (me, *me.children(recursive=True)):
+                try:
+                    held += process.memory_info().rss
+                except psutil.NoSuchProcess:
+                    continue
+            self.bytes = max(self.bytes, held)
