@@ -6,13 +6,15 @@ A surface plugs in as an APIRouter made from the Front: see `api`, and `applicat
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException as HTTPError
 
 from bot import metrics
 from bot.assembly import Assembly, assembled
@@ -198,11 +200,25 @@ def application(front: Front, gone: Callable[[], None] = lambda: None) -> FastAP
         if status >= 500:
             log.warning("request failed", error=type(error).__name__, status=status)
         text = str(error) if isinstance(error, NightschoolError) else "The database does not answer: try again."
-        headers = {"Retry-After": "2"} if status == 503 else None
-        return JSONResponse({"error": text}, status_code=status, headers=headers)
+        return _refused(status, text, {"Retry-After": "2"} if status == 503 else None)
+
+    async def turned_away(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPError)
+        return _refused(error.status_code, error.detail, error.headers)
+
+    async def misformed(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        return _refused(422, "; ".join(_problem(one) for one in error.errors()))
+
+    async def broken(_: Request, error: Exception) -> JSONResponse:
+        metrics.failed(error)  # the server logs it
+        return _refused(500, "Something went wrong here; the log of `nightschool serve` says what.")
 
     for kind in (NightschoolError, *AWAY):
         app.add_exception_handler(kind, told)
+    app.add_exception_handler(HTTPError, turned_away)
+    app.add_exception_handler(RequestValidationError, misformed)
+    app.add_exception_handler(Exception, broken)
     app.include_router(probes(front.ready, lambda: front.database))
     for surface in (api,):
         app.include_router(surface(front))
@@ -227,11 +243,26 @@ async def serve(settings: Settings) -> None:
 
 def _status(error: Exception) -> int:
     from bot.answer import EmptyQuestion, QuestionTooLong
+    from bot.feedback import EmptyCorrection, TakenBack
 
-    if isinstance(error, EmptyQuestion):
+    if isinstance(error, (EmptyQuestion, EmptyCorrection)):
         return 422
+    if isinstance(error, TakenBack):
+        return 409
     if isinstance(error, QuestionTooLong):
         return 413
     if isinstance(error, UnknownAnswer):
         return 404
     return 503 if isinstance(error, (NotReady, *AWAY)) else 500
+
+
+def _refused(status: int, text: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"error": text}, status_code=status, headers=headers)
+
+
+def _problem(problem: Mapping[str, Any]) -> str:
+    """One thing that is wrong with a body; pydantic's `input`, the person's own words, is left out."""
+    if problem["type"] == "json_invalid":
+        return "The body is not JSON."
+    place = ".".join(str(part) for part in problem["loc"][1:]) or "the body"
+    return f"{place}: {problem['msg']}"

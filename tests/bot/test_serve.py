@@ -11,11 +11,12 @@ import pytest
 from fastapi.testclient import TestClient
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from bot.serve import Front, application
+from bot.serve import SURFACE, Front, application
 from bot.settings import Settings
 from learner import notes
 from learner.engine.embedder import Embedder
 from storage import audiences, documents, feedback, sources
+from storage.answers import Answer
 from storage.database import Database
 from storage.documents import NewDocument
 from storage.teams import Team
@@ -103,6 +104,41 @@ async def test_a_question_its_feedback_and_what_prometheus_sees(
     assert sorted(f.kind for f in standing if f.answer_id == said["answer"]) == ["correction", "thumbs"]
 
 
+async def test_what_it_refuses_it_says_why_and_never_in_the_words_it_was_given(
+    database: Database, team: Team, settings: MakeSettings, knowing: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with database.team(team.id) as connection:
+        await feedback.retract(connection, SURFACE, "taken-back")
+
+    def work() -> None:
+        with serving(settings()) as (http, _):
+            until(lambda: http.get("/readyz").status_code == 200)
+            answer = http.post("/ask", json={"question": "When does the Cork office open?"}).json()["answer"]
+            said = {"answer": answer, "value": "correction"}
+
+            def refused(status: int, path: str, **request: Any) -> str:
+                reply = http.post(path, **request)
+                assert (reply.status_code, reply.json().keys()) == (status, {"error"}), reply.text
+                assert "hunter2" not in reply.text
+                return str(reply.json()["error"])
+
+            assert "what would have been right" in refused(422, "/feedback", json=said | {"text": "?!"})
+            assert "2,000" in refused(422, "/feedback", json=said | {"text": "hunter2 " * 300})
+            assert "`text`" in refused(422, "/feedback", json=said)
+            assert "taken back" in refused(
+                409, "/feedback", json=said | {"text": "no, at eight", "event_id": "taken-back"}
+            )
+            assert refused(422, "/ask", json={"question": ["hunter2"]}).startswith("question: ")
+            assert refused(422, "/feedback", json=said | {"value": "hunter2"}).startswith("value: ")
+            assert refused(422, "/ask", content=b"{hunter2", headers={"content-type": "application/json"})
+            assert refused(404, "/feedback", json=said | {"value": "up", "answer": 10**30})
+            assert refused(404, "/hunter3") and refused(405, "/healthz")
+            assert "this machine" in refused(403, "/ask", json={"question": "Who?"}, headers={"host": "evil.example"})
+
+    await asyncio.to_thread(work)
+    assert "hunter2" not in caplog.text and "request failed" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("client", "headers"),
     [
@@ -116,6 +152,18 @@ def test_the_local_api_answers_this_machine_only(settings: MakeSettings, client:
     with serving(away, (client, 5000)) as (http, _):
         assert http.post("/ask", json={"question": "Who?"}, headers=headers).status_code == 403
         assert http.get("/healthz", headers=headers).status_code == 200
+
+
+def test_a_mistake_of_ours_is_told_as_an_error_too(settings: MakeSettings) -> None:
+    class Mistaken(Front):
+        async def answer(self, *_: Any) -> Answer:
+            raise ZeroDivisionError("hunter2")
+
+    front = Mistaken(settings(database_url="postgresql://nobody@127.0.0.1:1/none?connect_timeout=1"))
+    client = TestClient(application(front), "http://127.0.0.1", False, client=("127.0.0.1", 5000))
+    with client as http:
+        reply = http.post("/ask", json={"question": "Who?"})
+    assert reply.status_code == 500 and "the log" in reply.json()["error"] and "hunter2" not in reply.text
 
 
 def test_a_database_that_is_away_at_the_start_is_waited_for(settings: MakeSettings) -> None:
