@@ -20,7 +20,6 @@ _SECTIONS = {
     "conflicts": "Conflicts to settle",
     "overridden": "Overridden by something newer",
     "withheld": "Withheld from training",
-    "kept": "Kept from earlier nights",
     "forgotten": "Forgotten",
     "exam": "Exam",
     "cost": "Cost",

@@ -36,9 +36,9 @@ class Embedder:
             str(folder), local_files_only=True, model_kwargs={"dtype": best_dtype(best_device())}
         )
         self._dimension = int(self._model.get_embedding_dimension())
-        # The same statements are embedded as passages, as memories and when they are selected: 1.5 kB each.
+        # The same statements are embedded as passages, as memories and when they are selected: 3 kB each (768 dimensions).
         self._vectors: dict[str, NDArray[np.float32]] = {}
-        # In half precision: a statement of 30 tokens takes 23 kB.
+        # In half precision: a statement of 30 tokens takes 46 kB.
         self._tokens: dict[str, NDArray[np.float16]] = {}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedder")
 
