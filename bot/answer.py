@@ -30,7 +30,7 @@ from storage.adapter_files import AdapterFiles
 from storage.adapters import Version
 from storage.answers import Answer, Citation, NewAnswer, Route
 from storage.database import Database
-from storage.errors import NightschoolError
+from storage.errors import DatabaseAway, NightschoolError
 from storage.passages import Hit, Passage
 from storage.teams import Team
 
@@ -149,10 +149,17 @@ class Colleague:
         """Swaps to every newly released version as it is announced, until cancelled."""
         # The gap makes it look anew after each connection: what was announced meanwhile was not heard.
         async for _ in self._database.listen(adapters.CHANNEL, gap=""):
-            try:
-                await self.wake()
-            except NightschoolError as error:
-                log.error("new version not loaded, the old one stays", team=self._team.key, error=str(error))
+            while True:
+                try:
+                    await self.wake()
+                except DatabaseAway as error:
+                    # The next word of a release may be a day away: until the database can say which one serves, ask again.
+                    log.warning("new version not loaded yet", team=self._team.key, error=str(error))
+                    await asyncio.sleep(1)
+                    continue
+                except NightschoolError as error:
+                    log.error("new version not loaded, the old one stays", team=self._team.key, error=str(error))
+                break
 
     async def answer(self, asked: Asked, on_text: Callable[[str], None] | None = None) -> Answer:
         """Answers once: the same event again gets the stored answer.

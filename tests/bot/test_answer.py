@@ -18,6 +18,7 @@ from learner.engine import engine as engines
 from learner.engine.local import LocalEngine
 from storage import adapters, answers, documents, sources, teams
 from storage.adapters import Version
+from storage.database import Database
 from storage.errors import AdapterCorrupt, NightschoolError
 from tests.school import FACTS, School, ask, asked
 
@@ -387,6 +388,31 @@ async def test_a_release_that_happened_before_one_listened_is_noticed(school: Sc
         following.cancel()
         with suppress(asyncio.CancelledError):
             await following
+
+
+async def test_a_release_while_the_database_was_too_busy_to_ask_is_taken_up_after_it(
+    school: School, tmp_path: Path
+) -> None:
+    await school.page(FACTS)
+    await school.taught()
+    first, second = await school.put("v1"), await school.put("v2")
+    await school.switch(first)
+    # Who has one connection only, and that one taken, hears of the release and cannot look.
+    narrow = await Database.open(school.database.url, tmp_path, pool_size=1)
+    wide, school.database = school.database, narrow
+    colleague, school.database = school.colleague(), wide
+    following = asyncio.create_task(colleague.follow())
+    try:
+        await until(lambda: colleague.serving is not None)
+        async with narrow.team(school.team.id):
+            await school.switch(second)
+            await asyncio.sleep(6)  # it gives up after five
+        await until(lambda: colleague.serving is not None and colleague.serving.id == second.id)
+    finally:
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+        await narrow.close()
 
 
 async def test_teams_know_nothing_of_each_other(school: School) -> None:
