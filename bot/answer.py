@@ -331,15 +331,20 @@ class Colleague:
         return spent
 
     async def _ordered(self, question: str, hits: Sequence[Hit]) -> list[Hit]:
-        """The passages by late interaction with the question, without those that a newer one among them overrides."""
+        """The passages by late interaction with the question; what a newer one among them overrides leads to that one."""
         if not hits:
             return []
         pairs = [(hit.passage.heading, hit.passage.text) for hit in hits]
         dense = np.array([hit.similarity for hit in hits], dtype=np.float32)
         scores = await interact(self._embedder, question, pairs, dense)
         vectors = await embed_statements(self._embedder, pairs)
-        outdated = select.outdated([hit.passage for hit in hits], vectors)
-        order = [n for n in np.argsort(-scores).tolist() if n not in outdated]
+        # People ask in the words they know, and those are the old sentence's: its likeness counts for the new one.
+        newer = select.outdated([hit.passage for hit in hits], vectors)
+        for old, heir in newer.items():
+            while heir in newer:
+                heir = newer[heir]
+            scores[heir] = max(scores[heir], scores[old])
+        order = [n for n in np.argsort(-scores).tolist() if n not in newer]
         return [replace(hits[n], similarity=float(scores[n])) for n in order]
 
     async def read(self, question: str, evidence: Sequence[Passage]) -> Generation:

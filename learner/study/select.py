@@ -40,8 +40,10 @@ _OVERRIDES_IF_ANNOUNCED = 0.62
 _OVERRIDES_IF_TOLD = 0.68
 _OVERRIDES_IF_NAMED = 0.50
 _REPEATS = 0.72
-_TOLD = ("correction", "pinned")
-_RIVALS_OF_TOLD = 3
+TOLD = ("correction", "pinned")
+"""The kinds of memory that a person said in so many words."""
+RIVALS_OF_TOLD = 3
+"""How many of the memories most like such a word may give way to it."""
 
 
 def may_train(memory: Memory, everyone: int) -> bool:
@@ -67,9 +69,10 @@ def overridden(memories: Sequence[Memory], vectors: NDArray[np.float32]) -> list
     for new, memory in enumerate(memories):
         rivals = (n for n in np.argsort(-similarity[new]).tolist() if n != new and _newer(memory, memories[n]))
         # One new sentence changes one old one: the nearest. Others alike are about something beside it. What a person
-        # says in so many words may contradict several pages.
-        for old in itertools.islice(rivals, _RIVALS_OF_TOLD if memory.kind in _TOLD else 1):
-            if overrides(memory, memories[old], float(similarity[new, old])):
+        # says in so many words may contradict several pages, if they say much the same.
+        for nth, old in enumerate(itertools.islice(rivals, RIVALS_OF_TOLD if memory.kind in TOLD else 1)):
+            alike = float(similarity[new, old])
+            if (nth == 0 or alike >= _REPEATS) and overrides(memory, memories[old], alike):
                 found.append(Overridden(old=memories[old].id, new=memory.id))
     return found
 
@@ -81,13 +84,13 @@ def overrides(new: Memory, old: Memory, similarity: float) -> bool:
     """
     if not _newer(new, old) or (new.document_id is not None and new.document_id == old.document_id):
         return False
-    return _says_otherwise(new.statement, old.statement, similarity, told=new.kind in _TOLD)
+    return _says_otherwise(new.statement, old.statement, similarity, told=new.kind in TOLD)
 
 
-def outdated(passages: Sequence[Passage], vectors: NDArray[np.float32]) -> set[int]:
-    """Indices of passages that a newer one among them overrides; `vectors` (n, d) are theirs."""
+def outdated(passages: Sequence[Passage], vectors: NDArray[np.float32]) -> dict[int, int]:
+    """{index of a passage that a newer one among them overrides: that one's index}; `vectors` (n, d) are theirs."""
     similarity = vectors @ vectors.T
-    found: set[int] = set()
+    found: dict[int, int] = {}
     for new, passage in enumerate(passages):
         told = passage.memory_id is not None
         rivals = 0
@@ -97,10 +100,13 @@ def outdated(passages: Sequence[Passage], vectors: NDArray[np.float32]) -> set[i
                 continue
             if passage.document_id is not None and passage.document_id == other.document_id:
                 continue
-            if _says_otherwise(passage.text, other.text, float(similarity[new, old]), told=told):
-                found.add(old)
+            alike = float(similarity[new, old])
+            if (rivals == 0 or alike >= _REPEATS) and _says_otherwise(passage.text, other.text, alike, told=told):
+                rival = passages[found[old]].written_at if old in found else None
+                if rival is None or rival < passage.written_at:
+                    found[old] = new
             rivals += 1
-            if rivals == (_RIVALS_OF_TOLD if told else 1):
+            if rivals == (RIVALS_OF_TOLD if told else 1):
                 break
     return found
 
@@ -169,7 +175,7 @@ def importance(memory: Memory, asked: Mapping[int, int], now: datetime) -> float
     `asked` counts the answers that rested on it. Example: a correction scores 10 and more, a rule with a figure of this
     month that was asked twice 1 + 1 + 1.1 + 1 = 4.1, a sentence of colour from last year about 0.3.
     """
-    score = 10.0 if memory.kind in _TOLD else 0.0
+    score = 10.0 if memory.kind in TOLD else 0.0
     score += math.log1p(asked.get(memory.id, 0))
     score += 1.0 if exact_parts(memory.statement) else 0.0
     score += 1.0 if _RULE.search(memory.statement) else 0.0
