@@ -63,6 +63,9 @@ async def collect(
             saved += len(await memories.save_all(connection, new[start : start + _CHUNK]))
         if progress:
             progress(0.5 * min(1.0, (start + _CHUNK) / len(new)))
+    async with database.team(team.id) as connection:
+        # A sentence that an edit took away overrides nothing any more.
+        await memories.restore(connection)
     embedded = await embed(database, team, embedder)
     return {"documents": len(pages), "messages": len(said), "memories": saved, "embedded": embedded}
 

@@ -18,6 +18,9 @@ Kind = Literal["document", "message", "correction", "pinned"]
 State = Literal["noted", "studied", "learnt", "forgotten", "retracted"]
 Reason = Literal["superseded", "overridden", "retracted", "asked"]
 
+_GONE: tuple[Reason, ...] = ("retracted", "asked")
+"""Reasons for good, but for a person who says it again; what an edit took may be back with the next revision."""
+
 
 @dataclass(frozen=True, slots=True)
 class Memory:
@@ -92,9 +95,12 @@ class Near:
 async def save_all(connection: Connection, news: Sequence[NewMemory]) -> list[Memory]:
     """Notes memories, each once for its statement and provenance; returns one Memory for each of `news`, in order.
 
-    One that stands is returned as it is. One retracted with an older revision of its document or message is revived in
-    its old state (or `noted`, if an adapter that never saw it went to work meanwhile). One that somebody asked to
-    forget stays so.
+    One that stands is returned as it is. One retracted with an older revision of its document or message stands again
+    in its old state (or `noted`, if the serving adapter never saw it). One that somebody asked to forget stays so.
+
+    A sentence that no edit changed was said when it was first said, not at the edit: it keeps its earlier date, and
+    stays overridden as long as what overrode it stands. Else a corrected typo beside it would make an old figure newer
+    than its correction. Only what a revision lacked and a later one says is said anew.
     """
     await hold(connection, "memories")
     ids = []
@@ -103,10 +109,10 @@ async def save_all(connection: Connection, news: Sequence[NewMemory]) -> list[Me
         row = await (await connection.execute(_SQL["find"], values)).fetchone()
         if row is None:
             row = await (await connection.execute(_SQL["insert"], values)).fetchone() or {}
-        elif row["state"] == "retracted" and row["reason"] != "overridden":
-            await connection.execute(_SQL["revive"], {**values, "id": row["id"]})
-        elif row["reason"] is None:
-            await connection.execute(_SQL["renote"], {**values, "id": row["id"]})
+        elif row["reason"] != "asked":
+            if row["state"] == "retracted" and not row["overridden"]:
+                await connection.execute(_SQL["stand_again"], {"ids": [row["id"]]})
+            await connection.execute(_SQL["renote"], {**values, "id": row["id"], "unchanged": row["unchanged"]})
         ids.append(row["id"])
     found = {memory.id: memory for memory in await of_ids(connection, ids)}
     return [found[id] for id in ids]
@@ -220,7 +226,18 @@ async def forget(connection: Connection, id: int) -> None:
         raise NotFound(f"There is no memory with the id {id} in this team. `nightschool memories` lists them.")
     await connection.execute(_SQL["drop_passages"], {"ids": [id]})
     await connection.execute(_SQL["drop_examples"], {"id": id})
-    await connection.execute(_SQL["restore_overridden"], {"ids": [id]})
+    await restore(connection, _GONE)
+
+
+async def restore(connection: Connection, gone: Sequence[Reason] = (*_GONE, "superseded")) -> None:
+    """Lets stand again what memories had overridden that are gone, by any of these reasons.
+
+    Where what went was overridden itself, that now overrides in its place: of five, six, seven o'clock it is still
+    seven if six is taken back. `superseded` is for when the ledger has taken in every edit: before, a sentence is only
+    away until its new revision is noted.
+    """
+    while rows := await (await connection.execute(_SQL["hand_on"], {"gone": list(gone)})).fetchall():
+        await connection.execute(_SQL["stand_again"], {"ids": [row["id"] for row in rows if row["stands"]]})
 
 
 async def embed(connection: Connection, id: int, embedder: str, embedding: Embedding) -> None:
@@ -253,9 +270,8 @@ async def _ids(connection: Connection, query: str, id: int) -> list[int]:
 
 
 async def _retract(connection: Connection, ids: Sequence[int], reason: Reason) -> None:
-    """Retracts memories, remembering what they were; what they had overridden stands again."""
+    """Retracts memories, remembering what they were; what they had overridden stands again, unless an edit took them."""
     values = {"ids": list(ids), "reason": reason}
     await connection.execute(_SQL["retract"], values)
     await connection.execute(_SQL["drop_passages"], values)
-    if reason != "superseded":
-        await connection.execute(_SQL["restore_overridden"], values)
+    await restore(connection, _GONE)

@@ -1,12 +1,17 @@
 -- name: find
--- The memory of a statement and provenance; revisions of one document are one provenance
-SELECT m.id, m.state, m.reason FROM memories m
+-- The memory of a statement and provenance; revisions of one document are one provenance.
+-- `unchanged`: no revision without it came between; `overridden`: what overrode it stands, and it was not said anew since
+SELECT m.id, m.state, m.reason, since.unchanged,
+  m.superseded_by IS NOT NULL
+    AND (since.unchanged OR coalesce(o.said_at, o.created_at) > coalesce(%(said_at)s::timestamptz, now())) AS overridden
+FROM memories m
+LEFT JOIN documents was ON was.team_id = m.team_id AND was.id = m.document_id
+LEFT JOIN documents this ON this.id = %(document_id)s::bigint
+LEFT JOIN memories o ON o.team_id = m.team_id AND o.id = m.superseded_by
+CROSS JOIN LATERAL (SELECT coalesce(this.revision - was.revision <= 1, true) AS unchanged) since
 WHERE md5(m.statement) = md5(%(statement)s) AND m.statement = %(statement)s AND m.kind = %(kind)s
   AND CASE
-    WHEN %(document_id)s::bigint IS NOT NULL THEN m.document_id IN (
-      SELECT other.id FROM documents this JOIN documents other
-        ON other.team_id = this.team_id AND other.source_id = this.source_id AND other.key = this.key
-      WHERE this.id = %(document_id)s)
+    WHEN %(document_id)s::bigint IS NOT NULL THEN was.source_id = this.source_id AND was.key = this.key
     WHEN %(message_id)s::bigint IS NOT NULL THEN m.message_id = %(message_id)s
     WHEN %(answer_id)s::bigint IS NOT NULL THEN m.answer_id = %(answer_id)s AND m.person_id IS NOT DISTINCT FROM %(person_id)s
     ELSE m.document_id IS NULL AND m.message_id IS NULL AND m.answer_id IS NULL AND m.person_id IS NOT DISTINCT FROM %(person_id)s
@@ -22,25 +27,26 @@ VALUES (%(statement)s, %(context)s, %(kind)s, %(document_id)s, %(message_id)s, %
 RETURNING id;
 
 -- name: renote
--- Let a standing memory follow its document to the newest revision
+-- Let a memory follow its document to the newest revision; what is unchanged is said since it was first said
 UPDATE memories SET document_id = coalesce(%(document_id)s, document_id), context = %(context)s, audience_id = %(audience_id)s,
-  said_at = coalesce(%(said_at)s, said_at), feedback_id = coalesce(%(feedback_id)s, feedback_id)
+  author = %(author)s, feedback_id = coalesce(%(feedback_id)s, feedback_id),
+  said_at = CASE WHEN %(unchanged)s THEN least(said_at, %(said_at)s) ELSE coalesce(%(said_at)s, said_at) END,
+  reason = CASE WHEN superseded_by IS NULL THEN reason ELSE 'overridden' END
 WHERE id = %(id)s;
 
--- name: revive
--- Let a retracted memory stand again; as noted only, where an adapter that never saw it went to work after its retraction
+-- name: stand_again
+-- Let retracted memories stand again; as noted only, where the serving adapter never saw them or somebody had asked to forget them
 UPDATE memories m SET
   state = CASE
-    WHEN m.former_state = 'learnt' AND EXISTS (
+    WHEN m.reason = 'asked' THEN 'noted'
+    WHEN m.former_state = 'learnt' AND NOT EXISTS (
       SELECT FROM versions v JOIN adapters a ON a.team_id = v.team_id AND a.id = v.adapter_id
-      WHERE v.state = 'serving' AND a.scope = 'team' AND v.created_at > m.retracted_at AND NOT m.id = ANY(v.memory_ids)
+      WHERE v.team_id = m.team_id AND v.state = 'serving' AND a.scope = 'team' AND m.id = ANY(v.memory_ids)
     ) THEN 'noted'
     ELSE coalesce(m.former_state, 'noted')
   END,
-  reason = NULL, former_state = NULL, retracted_at = NULL, superseded_by = NULL,
-  document_id = coalesce(%(document_id)s, document_id), context = %(context)s, audience_id = %(audience_id)s,
-  said_at = coalesce(%(said_at)s, said_at), author = %(author)s, feedback_id = coalesce(%(feedback_id)s, feedback_id)
-WHERE id = %(id)s;
+  reason = NULL, former_state = NULL, retracted_at = NULL, superseded_by = NULL
+WHERE id = ANY(%(ids)s::bigint[]);
 
 -- name: of_ids
 -- Memories by id
@@ -125,14 +131,11 @@ UPDATE memories SET superseded_by = %(new)s,
   reason = coalesce(reason, 'overridden')
 WHERE id = %(old)s;
 
--- name: restore_overridden
--- Let those stand again that were overridden by memories that went
-UPDATE memories SET superseded_by = NULL,
-  state = CASE WHEN reason = 'overridden' THEN coalesce(former_state, 'noted') ELSE state END,
-  former_state = CASE WHEN reason = 'overridden' THEN NULL ELSE former_state END,
-  retracted_at = CASE WHEN reason = 'overridden' THEN NULL ELSE retracted_at END,
-  reason = nullif(reason, 'overridden')
-WHERE superseded_by = ANY(%(ids)s::bigint[]);
+-- name: hand_on
+-- What went overrides nothing: let what it had overridden be overridden by what overrode it, if anything did
+UPDATE memories m SET superseded_by = o.superseded_by FROM memories o
+WHERE o.team_id = m.team_id AND o.id = m.superseded_by AND o.reason = ANY(%(gone)s::text[])
+RETURNING m.id, m.superseded_by IS NULL AND m.reason = 'overridden' AS stands;
 
 -- name: forget
 -- Forget a memory by request

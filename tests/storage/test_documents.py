@@ -1,11 +1,14 @@
 """Documents: revisions, supersession, retraction."""
 
+import datetime
 import random
 
-from storage import audiences, documents, memories, passages
+from storage import adapters, audiences, documents, memories, passages
 from storage.memories import NewMemory
 from storage.passages import NewPassage
+from tests.storage.conftest import MONDAY
 
+DAY = datetime.timedelta(days=1)
 E = "test-embedder"
 
 
@@ -50,6 +53,11 @@ async def test_a_changed_text_supersedes_and_its_passages_and_memories_go(connec
     await index(connection, old, "No shoes.", "No dogs.")
     shoes, dogs = await memories.save_all(connection, [note(old, "No shoes."), note(old, "No dogs.")])
     await memories.set_state(connection, [shoes.id, dogs.id], "learnt")
+    adapter = await adapters.ensure(connection)
+    version = await adapters.register(
+        connection, adapter.id, base_model="b", uri="u", sha256="s", bytes=1, night_id=None, memory_ids=[shoes.id]
+    )
+    await adapters.switch(connection, version.id)
     new = await documents.save(connection, document("rules.md", "No shoes. Dogs welcome."))
     assert (new.revision, new.id != old.id) == (2, True)
     assert (await documents.get(connection, old.id)).superseded_at is not None
@@ -61,6 +69,36 @@ async def test_a_changed_text_supersedes_and_its_passages_and_memories_go(connec
     (again,) = await memories.save_all(connection, [note(new, "No shoes.")])
     assert (again.id, again.state, again.document_id) == (shoes.id, "learnt", new.id)
     assert (await memories.get(connection, dogs.id)).state == "retracted"
+
+
+async def test_a_sentence_is_said_since_the_first_revision_that_has_it_without_a_gap(connection, document):
+    async def said_at(text, day, **changes):
+        saved = await documents.save(connection, document("rules.md", text, written_at=MONDAY + day * DAY, **changes))
+        found = await memories.save_all(
+            connection, [note(saved, f"{s}.", said_at=saved.written_at) for s in text.strip(".").split(". ")]
+        )
+        return [(m.said_at - MONDAY) // DAY for m in found]
+
+    assert await said_at("No dogs. No shoes.", 0) == [0, 0]
+    assert await said_at("No dogs. Shoes welcome.", 1) == [0, 1]
+    assert await said_at("No dogs. No shoes.", 2) == [0, 2], "it went and was said anew"
+    assert await said_at("No dogs. No shoes.", 1, title="Rules") == [0, 1], "the file's time was put right"
+
+
+async def test_what_a_page_says_anew_after_its_correction_stands(connection, document, everybody):
+    async def say(text, day):
+        saved = await documents.save(connection, document("rules.md", text, written_at=MONDAY + day * DAY))
+        (found,) = await memories.save_all(connection, [note(saved, text, said_at=saved.written_at)])
+        return found
+
+    dogs = await say("No dogs.", 0)
+    (told,) = await memories.save_all(
+        connection, [NewMemory("Dogs welcome.", "", "pinned", everybody.id, said_at=MONDAY + 2 * DAY)]
+    )
+    await memories.supersede(connection, dogs.id, told.id)
+    assert (await say("No dogs.", 3)).reason == "overridden", "unchanged"
+    await say("Cats welcome.", 3.5)
+    assert (await say("No dogs.", 4)).state == "noted", "somebody wrote it again, and later"
 
 
 async def test_retracting_takes_everything_at_once(connection, document, source, everybody):

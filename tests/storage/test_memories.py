@@ -29,6 +29,12 @@ async def register(connection, memory_ids=()):
     )
 
 
+async def serve(connection, memory_ids):
+    """A version at work that holds these memories, which are learnt."""
+    await adapters.switch(connection, (await register(connection, memory_ids)).id)
+    await memories.set_state(connection, memory_ids, "learnt")
+
+
 async def test_the_same_statement_of_the_same_provenance_is_kept_once_in_order(connection, everybody):
     found = await noted(connection, everybody, "A", "B", "A")
     assert [m.statement for m in found] == ["A", "B", "A"]
@@ -81,7 +87,7 @@ async def test_a_memory_that_failed_the_exam_can_be_learnt_again(connection, eve
 
 async def test_an_overridden_memory_stands_again_when_the_newer_one_goes(connection, everybody):
     old, new = await noted(connection, everybody, "The code is 1.", "The code is 2.")
-    await memories.set_state(connection, [old.id], "learnt")
+    await serve(connection, [old.id])
     await memories.supersede(connection, old.id, new.id)
     gone = await memories.get(connection, old.id)
     assert (gone.state, gone.superseded_by, gone.reason) == ("retracted", new.id, "overridden")
@@ -91,6 +97,29 @@ async def test_an_overridden_memory_stands_again_when_the_newer_one_goes(connect
     await memories.set_state(connection, [new.id], "retracted")
     back = await memories.get(connection, old.id)
     assert (back.state, back.superseded_by, back.reason) == ("learnt", None, None)
+
+
+async def test_an_overridden_memory_is_not_learnt_again_where_what_serves_never_held_it(connection, everybody):
+    old, new = await noted(connection, everybody, "The code is 1.", "The code is 2.")
+    await serve(connection, [old.id])
+    await memories.supersede(connection, old.id, new.id)
+    await serve(connection, [new.id])
+    await memories.forget(connection, new.id)
+    assert await states(connection, old, new) == ["noted", "forgotten"]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_of_three_that_override_each_other_the_last_that_stands_is_told(connection, everybody, first):
+    five, six, seven = await noted(connection, everybody, "At five.", "At six.", "At seven.")
+    await memories.supersede(connection, five.id, six.id)
+    await memories.supersede(connection, six.id, seven.id)
+    goes = [six, seven] if first == 0 else [seven, six]
+    await memories.set_state(connection, [goes[0].id], "retracted")
+    assert await states(connection, five, six, seven) == (
+        ["retracted", "retracted", "noted"] if first == 0 else ["retracted", "noted", "retracted"]
+    )
+    await memories.set_state(connection, [goes[1].id], "retracted")
+    assert await states(connection, five, six, seven) == ["noted", "retracted", "retracted"]
 
 
 async def test_an_overridden_memory_whose_document_went_stays_gone(connection, document, source, everybody):
@@ -113,11 +142,9 @@ async def test_a_revived_memory_is_learnt_only_if_what_serves_has_learnt_it(
     (memory,) = await memories.save_all(
         connection, [NewMemory("A.", "", "document", everybody.id, document_id=saved.id)]
     )
-    await memories.set_state(connection, [memory.id], "learnt")
+    await serve(connection, [memory.id])
     newer = await documents.save(connection, document("a.md", "A. C."))
-    await connection.execute("UPDATE memories SET retracted_at = now() - interval '1 hour'")
-    version = await register(connection, [memory.id] if trained else [])
-    await adapters.switch(connection, version.id)
+    await serve(connection, [memory.id] if trained else [])
     (again,) = await memories.save_all(
         connection, [NewMemory("A.", "", "document", everybody.id, document_id=newer.id)]
     )
