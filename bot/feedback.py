@@ -170,12 +170,12 @@ class Feedbacks:
             heading = f"told by {author.name}" if author else "told"
             passage = NewPassage(ordinal=0, heading=heading, text=statement, embedding=vector)
             await passages.replace(connection, memory_id=memory.id, embedder=self._embedder.name, rows=[passage])
-            # What it contradicts gives way at once; another person's correction is a dispute for the night to weigh.
+            # What it contradicts gives way at once; another person's word is a dispute for the night to weigh.
             for near in await memories.nearest(
                 connection, vector, [everyone.id, audience], self._embedder.name, 2, ["noted", "studied", "learnt"]
             ):
                 old = near.memory
-                disputed = old.kind == "correction" and old.person_id != person_id
+                disputed = old.kind in select.TOLD and old.person_id != person_id
                 # What few may know must not silence what all may know.
                 hidden = memory.audience_id != everyone.id and old.audience_id == everyone.id
                 if not disputed and not hidden and select.overrides(memory, old, near.statement_similarity or 0.0):

@@ -23,7 +23,7 @@ _SAME_SUBJECT = 0.75
 
 @dataclass(frozen=True, slots=True)
 class Dispute:
-    """Two corrections that contradict: `held_back` is neither studied nor told until people decide; `words` are for them."""
+    """Two people's words that contradict: `held_back` is neither studied nor told until people decide; `words` are for them."""
 
     kept: int
     held_back: int
@@ -36,7 +36,7 @@ def disputes(
     standing: Sequence[Feedback],
     roles: dict[int, str] | None = None,
 ) -> list[Dispute]:
-    """Corrections of different people on one subject that differ in what is exact.
+    """What different people told (corrections, things to remember) on one subject that differs in what is exact.
 
     The same person's newer word simply replaces the older (select.overridden does that). Between two people the one with
     more weight is studied tonight: an admin's word, then the number of thumbs for it, then the newer; the other is
@@ -46,7 +46,7 @@ def disputes(
     for event in standing:
         if event.kind in ("thumbs", "emoji"):
             thumbs[event.answer_id] += 1 if event.value == "up" else -1
-    said = [n for n, memory in enumerate(candidates) if memory.kind == "correction"]
+    said = [n for n, memory in enumerate(candidates) if memory.kind in select.TOLD]
     found: list[Dispute] = []
     lost: set[int] = set()
     for position, one in enumerate(said):
@@ -55,9 +55,11 @@ def disputes(
             if a.person_id == b.person_id or a.id in lost or b.id in lost:
                 continue
             same_answer = a.answer_id is not None and a.answer_id == b.answer_id
-            if not same_answer and float(vectors[one] @ vectors[other]) < _SAME_SUBJECT:
-                continue
-            if not contradict(a.statement, b.statement):
+            likeness = float(vectors[one] @ vectors[other])
+            same_subject = same_answer or likeness >= _SAME_SUBJECT
+            # What would override the other were it one's own word is another's word to weigh.
+            overriding = select.overrides(a, b, likeness) or select.overrides(b, a, likeness)
+            if not overriding and not (same_subject and contradict(a.statement, b.statement)):
                 continue
             weaker, stronger = sorted((a, b), key=lambda m: _weight(m, thumbs, roles or {}))
             lost.add(weaker.id)
@@ -146,8 +148,8 @@ def rows(pairs: Sequence[NewPreference]) -> list[dict[str, Any]]:
 
 
 async def roles_of(connection: Connection, candidates: Sequence[Memory]) -> dict[int, str]:
-    """Each correcting person's role."""
-    ids = {memory.person_id for memory in candidates if memory.kind == "correction" and memory.person_id}
+    """The role of each person who corrected or told something."""
+    ids = {memory.person_id for memory in candidates if memory.kind in select.TOLD and memory.person_id}
     found = {number: await persons.get(connection, number) for number in ids}
     return {number: person.role for number, person in found.items() if person}
 

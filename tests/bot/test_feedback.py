@@ -139,6 +139,15 @@ async def test_ones_own_newer_word_replaces_the_older_anothers_does_not(school: 
     assert stand == {first.id: "retracted", second.id: "noted", third.id: "noted"}
 
 
+async def test_another_persons_word_is_not_overridden_by_telling_it_outright(school: School) -> None:
+    answer, takes = await given(school), school.feedbacks()
+    nora, ola = await school.person("Nora", "admin"), await school.person("Ola")
+    corrected = await takes.correct(answer.id, nora, "Expenses above 300 euros are approved by Jonas.", "test", "c1")
+    told = await takes.remember("Expenses above 300 euros are approved by Hanna.", ola, "test", "r1")
+    stand = {memory.id: memory.state for memory in await school.memories()}
+    assert stand == {corrected.id: "noted", told.id: "noted"}
+
+
 async def test_a_correction_of_a_private_answer_stays_private(school: School) -> None:
     anna, ben = await school.person("Anna"), await school.person("Ben")
     board = await school.private("board", [anna])

@@ -7,6 +7,7 @@ import pytest
 from learner.engine.embedder import Embedder
 from learner.recall import embed_statements
 from learner.study.preferences import collect, disputes, rows
+from learner.study.select import overridden
 from storage import answers, sources
 from storage.answers import Answer, Citation, NewAnswer, Route
 from storage.feedback import Feedback
@@ -116,6 +117,40 @@ async def test_two_people_who_contradict_each_other_are_a_dispute(embedder: Embe
     vectors = await embed_statements(embedder, [("", m.statement) for m in (older, newer)])
     [dispute] = disputes([older, newer], vectors, [])
     assert "Nora" in dispute.words and "Jonas" in dispute.words and "Ola" in dispute.words and "Hanna" in dispute.words
+
+
+@pytest.mark.parametrize("kinds", [("correction", "pinned"), ("pinned", "correction"), ("pinned", "pinned")])
+async def test_what_was_told_outright_is_weighed_like_a_correction(embedder: Embedder, kinds: tuple[str, str]) -> None:
+    text = "Expenses above 300 euros are approved by {}."
+    older = memory(1, text.format("Jonas"), 2, kind=kinds[0], person_id=1, document_id=None)
+    newer = memory(2, text.format("Hanna"), 1, kind=kinds[1], person_id=2, document_id=None)
+    assert await found(embedder, [older, newer], roles={1: "admin"}) == [(1, 2)]
+    assert await found(embedder, [older, newer]) == [(2, 1)]
+
+
+async def test_whatever_one_person_would_override_of_another_is_a_dispute(embedder: Embedder) -> None:
+    """Less alike than two corrections on one subject are, but the newer says what it gives up."""
+    older = memory(1, "Releases of the app go out every Thursday.", 2, kind="pinned", person_id=1, document_id=None)
+    newer = memory(
+        2, "Now it is Tuesdays for the app, no longer Thursdays.", 1, kind="pinned", person_id=2, document_id=None
+    )
+    vectors = await embed_statements(embedder, [("", m.statement) for m in (older, newer)])
+    assert vectors[0] @ vectors[1] < 0.75 and overridden([older, newer], vectors)
+    assert await found(embedder, [older, newer], roles={1: "admin"}) == [(1, 2)]
+
+
+async def test_an_admins_correction_stands_against_what_a_member_told_outright(school: School) -> None:
+    answer, takes = await given(school, "Marta."), school.feedbacks()
+    nora, ola = await school.person("Nora", "admin"), await school.person("Ola")
+    first = await takes.correct(answer.id, nora, "Expenses above 300 euros are approved by Jonas.", "test", "c1")
+    second = await takes.remember("Expenses above 300 euros are approved by Hanna.", ola, "test", "r1")
+    night = await school.night()
+    [words] = night.report["conflicts"]
+    assert "Jonas" in words and "Hanna" in words
+    [version] = await school.versions()
+    assert version.memory_ids == [first.id]
+    stand = {m.id: (m.state == "retracted", bool(m.conflict)) for m in await school.memories()}
+    assert stand == {first.id: (False, False), second.id: (False, True)}
 
 
 async def test_agreement_other_subjects_and_ones_own_change_of_mind_are_no_dispute(embedder: Embedder) -> None:
