@@ -164,7 +164,10 @@ class Feedbacks:
                 importance=10.0,
                 trainable=audience == everyone.id,
             )
-            [memory] = await memories.save_all(connection, [noted])
+            if answer is not None and given is None:  # the same event again says nothing anew
+                [memory] = await memories.save_all(connection, [noted])
+            else:
+                memory = await memories.tell(connection, noted)
             await memories.embed(connection, memory.id, self._embedder.name, vector)
             # Headed by who said it, never by the question, which may hold what others must not read.
             heading = f"told by {author.name}" if author else "told"

@@ -103,19 +103,20 @@ async def save_all(connection: Connection, news: Sequence[NewMemory]) -> list[Me
     than its correction. Only what a revision lacked and a later one says is said anew.
     """
     await hold(connection, "memories")
-    ids = []
-    for new in news:
-        values = {name: getattr(new, name) for name in NewMemory.__dataclass_fields__}
-        row = await (await connection.execute(_SQL["find"], values)).fetchone()
-        if row is None:
-            row = await (await connection.execute(_SQL["insert"], values)).fetchone() or {}
-        elif row["reason"] != "asked":
-            if row["state"] == "retracted" and not row["overridden"]:
-                await connection.execute(_SQL["stand_again"], {"ids": [row["id"]]})
-            await connection.execute(_SQL["renote"], {**values, "id": row["id"], "unchanged": row["unchanged"]})
-        ids.append(row["id"])
+    ids = [await _note(connection, new, anew=False) for new in news]
     found = {memory.id: memory for memory in await of_ids(connection, ids)}
     return [found[id] for id in ids]
+
+
+async def tell(connection: Connection, new: NewMemory) -> Memory:
+    """Notes what a person says outright: it stands, from its `said_at` on, whatever became of the same words before.
+
+    Forgotten, overridden or taken back: "remembered" must be true when it is said to somebody. Keeps one memory for a
+    statement and provenance, as save_all does.
+    """
+    await hold(connection, "memories")
+    [memory] = await of_ids(connection, [await _note(connection, new, anew=True)])
+    return memory
 
 
 async def nearest(
@@ -263,6 +264,20 @@ async def retract_message(connection: Connection, message_id: int, reason: Reaso
 async def retract_feedback(connection: Connection, feedback_id: int) -> None:
     """Retracts the memories made from a correction that was taken back."""
     await _retract(connection, await _ids(connection, "of_feedback", feedback_id), "retracted")
+
+
+async def _note(connection: Connection, new: NewMemory, *, anew: bool) -> int:
+    """Notes one memory and returns its id; `anew`: it stands now, whatever it was."""
+    values = {name: getattr(new, name) for name in NewMemory.__dataclass_fields__}
+    row = await (await connection.execute(_SQL["find"], values)).fetchone()
+    if row is None:
+        row = await (await connection.execute(_SQL["insert"], values)).fetchone() or {}
+    elif anew or row["reason"] != "asked":
+        if row["state"] in ("retracted", "forgotten") and (anew or not row["overridden"]):
+            await connection.execute(_SQL["stand_again"], {"ids": [row["id"]]})
+        unchanged = row["unchanged"] and not anew
+        await connection.execute(_SQL["renote"], {**values, "id": row["id"], "unchanged": unchanged})
+    return int(row["id"])
 
 
 async def _ids(connection: Connection, query: str, id: int) -> list[int]:

@@ -1,5 +1,7 @@
 """Memories: provenance, states, supersession, nearness."""
 
+import datetime
+
 import pytest
 
 from storage import adapters, answers, documents, examples, feedback, memories, passages, persons, sources
@@ -9,6 +11,7 @@ from storage.examples import NewExample
 from storage.feedback import NewFeedback
 from storage.memories import NewMemory
 from storage.passages import NewPassage
+from tests.storage.conftest import MONDAY
 
 STANDING = ["noted", "studied", "learnt"]
 
@@ -41,6 +44,26 @@ async def test_the_same_statement_of_the_same_provenance_is_kept_once_in_order(c
     assert found[0].id == found[2].id
     assert [m.id for m in await noted(connection, everybody, "B", "A")] == [found[1].id, found[0].id]
     assert [m.statement for m in await memories.of_states(connection, ["noted"])] == ["A", "B"]
+
+
+async def test_what_is_told_again_stands_anew_whatever_became_of_it(connection, everybody):
+    def new(statement, day):
+        said_at = MONDAY + datetime.timedelta(days=day)
+        return NewMemory(statement, "", "pinned", everybody.id, said_at=said_at)
+
+    six = await memories.tell(connection, new("At six.", 0))
+    seven = await memories.tell(connection, new("At seven.", 1))
+    await serve(connection, [six.id])
+    await memories.supersede(connection, six.id, seven.id)
+    again = await memories.tell(connection, new("At six.", 2))
+    assert (again.id, again.state, again.reason, again.superseded_by) == (six.id, "learnt", None, None)
+    assert again.said_at == MONDAY + datetime.timedelta(days=2)
+    await memories.forget(connection, six.id)
+    again = await memories.tell(connection, new("At six.", 3))
+    assert (again.id, again.state, again.reason) == (six.id, "noted", None), "its questions are gone: to be learnt anew"
+    assert (await memories.tell(connection, new("At six.", 4))).state == "noted"
+    await memories.forget(connection, seven.id)
+    assert await states(connection, six) == ["noted"]
 
 
 async def test_the_same_statement_of_two_documents_is_two_memories(connection, document, everybody):
