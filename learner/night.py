@@ -71,11 +71,12 @@ class Work:
         return f"{self.team.key}-night-{self.night.id}"
 
     async def chosen(self) -> list[Memory]:
-        """The memories under study, as redaction left them."""
-        ids = set(self.results["redact"]["chosen"])
+        """The memories under study, as redaction (and then SFT) left them, but for what may not train any more."""
+        ids = set(self.results.get("sft", self.results["redact"])["chosen"])
         async with self.database.team(self.team.id) as connection:
+            everyone = (await audiences.whole_team(connection)).id
             wanted = await memories.of_states(connection, ["noted", "studied", "learnt"])
-        return [memory for memory in wanted if memory.id in ids]
+        return [memory for memory in wanted if memory.id in ids and select.may_train(memory, everyone)]
 
 
 async def run(
@@ -111,10 +112,13 @@ async def run(
             for name, step in STEPS:
                 if name not in work.results:
                     work.results[name] = await _recorded(work, name, step)
-                if name == "redact" and "synthesize" not in work.results and await _nothing_new(work):
-                    if not work.results["redact"]["chosen"]:
-                        await release.withdraw(database, team, adapter)
-                    return await _end(work, "empty")
+                if name in ("redact", "synthesize") and "sft" not in work.results:
+                    # Asked anew before the training: a night that was broken off goes on hours later.
+                    work.results["redact"]["chosen"] = [memory.id for memory in await work.chosen()]
+                    if await _nothing_new(work):
+                        if not work.results["redact"]["chosen"]:
+                            await release.withdraw(database, team, adapter)
+                        return await _end(work, "empty")
             return await _end(work, "released" if work.results["release"]["released"] else "rejected")
         except (NightLost, DatabaseAway):
             raise
@@ -143,8 +147,6 @@ async def choose(work: Work) -> Result:
         known = await memories.of_states(connection, ["noted", "studied", "learnt"])
         asked = Counter(a.memory_id for a in await answers.recent(connection, _long_ago()) if a.memory_id)
     candidates = [m for m in known if select.may_train(m, everyone) and m.superseded_by is None]
-    if not candidates:
-        return {"chosen": [], "overridden": [], "conflicts": [], "duplicates": 0, "candidates": 0, "exposures": 0}
     vectors = await embed_statements(work.embedder, [(m.context, m.statement) for m in candidates])
     async with work.database.team(work.team.id) as connection:
         standing = await feedback.standing(connection)
@@ -152,7 +154,7 @@ async def choose(work: Work) -> Result:
         disputes = preferences.disputes(candidates, vectors, standing, roles)
         # What is held back overrides nothing: else the newest word would win after all.
         held_back = {dispute.held_back for dispute in disputes}
-        for memory in candidates:
+        for memory in known:
             if memory.conflict and memory.id not in held_back:
                 await memories.set_conflict(connection, memory.id, None)
         for dispute in disputes:
@@ -161,6 +163,8 @@ async def choose(work: Work) -> Result:
         overridden = select.overridden([candidates[n] for n in heard], vectors[heard])
         for pair in overridden:
             await memories.supersede(connection, pair.old, pair.new)
+    if not candidates:
+        return {"chosen": [], "overridden": [], "conflicts": [], "duplicates": 0, "candidates": 0, "exposures": 0}
     same = select.duplicates(candidates, vectors)
     out = {pair.old for pair in overridden} | held_back | same.keys()
     candidates = [memory for memory in candidates if memory.id not in out]
@@ -243,7 +247,8 @@ async def sft(work: Work) -> Result:
     exposures = work.results["select"]["exposures"]
     rows = lessons.rows(chosen, have, exposures, work.learning.cue_share, work.learning.seed)
     return await lessons.train_stage(work.folder, work.base, rows, "sft", work.learning, work.tell) | {
-        "exposures": exposures
+        "exposures": exposures,
+        "chosen": [memory.id for memory in chosen],
     }
 
 
@@ -268,7 +273,7 @@ async def examine(work: Work) -> Result:
         known = await memories.of_states(connection, ["noted", "studied"])
         kept_back = [memory for memory in known if memory.withheld][:_PROBES]
         # What went while it was being studied tonight is for the next night to unlearn.
-        studied = work.results["redact"]["chosen"]
+        studied = work.results["sft"]["chosen"]
         forgotten = await memories.gone(connection, work.adapter.id, studied, _PROBES)
         have = await lessons.of_memories(connection, [*chosen, *kept_back, *forgotten])
     wanted = {memory.id for memory in chosen}
@@ -302,7 +307,7 @@ async def decide(work: Work) -> Result:
     results = exam.from_dict(work.results["exam"])
     version = await release.register(
         work.database, work.team, work.adapter, work.files, work.folder / work.results["exam"]["adapter"],
-        base_model=work.engine.base_model, night_id=work.night.id, memory_ids=work.results["redact"]["chosen"],
+        base_model=work.engine.base_model, night_id=work.night.id, memory_ids=work.results["sft"]["chosen"],
     )  # fmt: skip
     released = await release.decide(work.database, work.team, version, work.night.id, results)
     return {"released": released, "version": version.id, "number": version.number, "reasons": results.reasons}
@@ -354,8 +359,11 @@ async def _nothing_new(work: Work) -> bool:
     chosen = set(work.results["redact"]["chosen"])
     async with work.database.team(work.team.id) as connection:
         serving = await adapters.serving(connection, work.adapter.id)
-        # A rejected or failed night has taught nothing: what came since the serving version was made is new.
-        fresh = await feedback.standing(connection, serving.created_at) if serving else []
+        made = await nights.get(connection, serving.night_id) if serving and serving.night_id else None
+        # A rejected or failed night has taught nothing. New is what came since the serving version's own took its pairs,
+        # which was before its exam, and before it was registered.
+        paired = made.steps["dpo"].started_at if made and "dpo" in made.steps else None
+        fresh = await feedback.standing(connection, paired or serving.created_at) if serving else []
     if serving is None or not chosen:
         return not chosen
     # On another base model yesterday's adapter cannot work, whatever it holds.

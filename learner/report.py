@@ -32,7 +32,7 @@ async def write(
             m.id: m
             for m in await memories.of_states(connection, ["noted", "studied", "learnt", "forgotten", "retracted"])
         }
-    chosen = [known[i] for i in results["redact"]["chosen"] if i in known]
+    chosen = [known[i] for i in results.get("sft", results["redact"])["chosen"] if i in known]
     report: dict[str, Any] = {
         "verdict": _verdict(state, results),
         "considered": results["select"]["candidates"],

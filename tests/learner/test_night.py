@@ -14,8 +14,9 @@ import pytest
 from bot.feedback import NothingToForget
 from learner import release
 from learner.night import Work, examine
-from storage import adapters, documents, memories, nights, preferences, sources
+from storage import adapters, documents, feedback, memories, nights, preferences, sources
 from storage.errors import AdapterNotStored, NightUnderWay, VersionUnusable
+from storage.feedback import NewFeedback
 from tests.school import FACTS, School, ask, make_tiny, trained, training_processes
 
 STEPS = ["collect", "select", "redact", "synthesize", "sft", "dpo", "exam", "release"]
@@ -197,7 +198,7 @@ async def test_a_candidate_that_still_speaks_what_was_forgotten_fails_its_exam(s
         async with school.database.team(school.team.id) as connection:
             adapter = await adapters.ensure(connection)
             begun = await nights.begin(connection, adapter.id)
-        results: dict[str, Any] = {"redact": {"chosen": chosen}, "dpo": {}}
+        results: dict[str, Any] = {"redact": {"chosen": chosen}, "sft": {"chosen": chosen}, "dpo": {}}
         work = Work(
             school.database, school.team, adapter, begun, school.engine, school.embedder, school.files, school.base,
             school.folder / "candidates", learning, lambda step, share, words: None, results,
@@ -268,6 +269,55 @@ async def test_one_night_an_adapter_and_a_broken_off_one_is_taken_up(school: Sch
     night = await school.night(lambda step, share, words: resumed.append(step))
     assert (night.id, night.state) == (running.id, "released")
     assert list(dict.fromkeys(resumed)) == STEPS[4:], "what was done is not done again"
+
+
+async def test_a_night_that_goes_on_hours_later_leaves_out_what_may_not_train_any_more(school: School) -> None:
+    kept = await school.page(FACTS)
+    off = await school.page(ONE_MORE, "Canteen", source="more")
+
+    async def broken_off(step: str) -> int:
+        begun = asyncio.Event()
+        first = asyncio.create_task(school.night(lambda name, share, words: begun.set() if name == step else None))
+        await asyncio.wait_for(begun.wait(), 60)
+        first.cancel()
+        with suppress(asyncio.CancelledError):
+            await first
+        return (await latest(school)).id
+
+    number = await broken_off("sft")
+    await flip(school, off, training=False)
+    rows: list[dict[str, Any]] = []
+    night = await school.night(
+        lambda name, share, words: rows.extend(trained(school.nights)) if name == "exam" else None
+    )
+    assert (night.id, night.state, night.report["studied"]) == (number, "released", len(FACTS))
+    assert {row["completion"] for row in rows} == set(FACTS)
+    version = await school.serving()
+    held = {memory.id: memory.statement for memory in await school.memories()}
+    assert version is not None and {held[id] for id in version.memory_ids} == set(FACTS)
+    # Switched on again it is news, and where nothing is left to study the version at work goes.
+    await flip(school, off, training=True)
+    await broken_off("synthesize")
+    for source in (kept, off):
+        await flip(school, source, training=False)
+    night = await school.night()
+    assert night.state == "empty" and "no adapter is at work" in night.report["verdict"]
+    assert await school.serving() is None
+
+
+async def test_a_thumb_given_during_the_exam_is_news_for_the_night_after(school: School) -> None:
+    await school.page(FACTS)
+    colleague = school.colleague()
+    good, bad = [await ask(colleague, question) for question in ("Who approves expenses?", "Who approves expenses? ")]
+    assert (await school.night()).state == "released"
+    sat = (await latest(school)).steps["exam"].started_at
+    async with school.database.team(school.team.id) as connection:
+        for answer, value in ((good, "up"), (bad, "down")):
+            given = NewFeedback(answer.id, None, "test", value, "thumbs", value, at=sat)
+            assert await feedback.record(connection, given)
+    night = await school.night()
+    assert night.state == "released"
+    assert (await school.night()).state == "empty"
 
 
 async def test_a_failing_step_fails_the_night_with_its_reason_and_the_next_one_runs(
