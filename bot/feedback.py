@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 
 from learner.engine.embedder import Embedder
-from learner.recall import embed_statements, match
+from learner.recall import adds, embed_statements, match
 from learner.study import select
 from learner.study.statements import plain
 from storage import answers, audiences, feedback, memories, passages, persons
@@ -12,8 +12,9 @@ from storage.answers import Answer
 from storage.database import Connection, Database
 from storage.errors import NightschoolError, UnknownAnswer
 from storage.feedback import Kind, NewFeedback
-from storage.memories import Memory, NewMemory
+from storage.memories import Memory, Near, NewMemory
 from storage.passages import NewPassage
+from storage.rows import Embedding
 from storage.teams import Team
 
 # Emoji without a mapping by the team; those not named here say nothing.
@@ -35,6 +36,10 @@ _CORRECTING = re.compile(
 )
 _FORGET_SCORE = 0.55
 _MOST_CHARACTERS = 2000
+_RIVALS = 20
+_ABOUT = 0.55
+"""From which cosine on a question with its correction is about a memory: short ones ("it's Jonas") come to 0.59 and more, those
+of an answer that told the wrong memory to 0.55."""
 
 
 class EmptyCorrection(NightschoolError):
@@ -89,7 +94,8 @@ class Feedbacks:
     async def correct(self, answer_id: int, person_id: int | None, text: str, surface: str, event_id: str) -> Memory:
         """A correction: a memory from this moment, studied tonight. The same event again returns the same memory.
 
-        It overrides the memory that the answer rested on, and older corrections of the same person on that answer.
+        What it contradicts gives way at once, and of the memories that the answer told the one it is about; but not what
+        another person said.
         Raises EmptyCorrection, TakenBack, UnknownAnswer.
         """
         statement = self._checked(text)
@@ -173,17 +179,36 @@ class Feedbacks:
             heading = f"told by {author.name}" if author else "told"
             passage = NewPassage(ordinal=0, heading=heading, text=statement, embedding=vector)
             await passages.replace(connection, memory_id=memory.id, embedder=self._embedder.name, rows=[passage])
-            # What it contradicts gives way at once; another person's word is a dispute for the night to weigh.
-            for near in await memories.nearest(
-                connection, vector, [everyone.id, audience], self._embedder.name, 2, ["noted", "studied", "learnt"]
-            ):
-                old = near.memory
-                disputed = old.kind in select.TOLD and old.person_id != person_id
-                # What few may know must not silence what all may know.
-                hidden = memory.audience_id != everyone.id and old.audience_id == everyone.id
-                if not disputed and not hidden and select.overrides(memory, old, near.statement_similarity or 0.0):
-                    await memories.supersede(connection, old.id, memory.id)
+            gives_way = await self._contradicted(connection, memory, vector)
+            if answer is not None and given is not None:  # the same event again would turn to the next that was told
+                gives_way |= await self._corrected(connection, memory, answer)
+            for old in gives_way:
+                await memories.supersede(connection, old, memory.id)
         return memory
+
+    async def _contradicted(self, connection: Connection, memory: Memory, vector: Embedding) -> set[int]:
+        """The memories that a new word contradicts, by the night's own rule; they give way at once."""
+        near = [one.memory for one in await self._rivals(connection, memory, vector)]
+        olds = [old for old in near if not _disputed(memory, old)]
+        vectors = await embed_statements(self._embedder, [(m.context, m.statement) for m in (memory, *olds)])
+        return {pair.old for pair in select.overridden([memory, *olds], vectors) if pair.new == memory.id}
+
+    async def _corrected(self, connection: Connection, memory: Memory, answer: Answer) -> set[int]:
+        """The memory that a correction is about, of those that the answer told; none where it says the same or another thing."""
+        vector = (await self._embedder.embed([f"{answer.question} {memory.statement}"]))[0]
+        quoted = {source.quote for source in answer.sources}
+        near = [(one.statement_similarity or 0.0, one.memory) for one in await self._rivals(connection, memory, vector)]
+        told = [(likeness, old) for likeness, old in near if old.id == answer.memory_id or old.statement in quoted]
+        likeness, old = max(told, key=lambda one: one[0], default=(0.0, memory))
+        meant = likeness >= _ABOUT and adds(memory.statement, old.statement)
+        return {old.id} if meant and not _disputed(memory, old) else set()
+
+    async def _rivals(self, connection: Connection, memory: Memory, vector: Embedding) -> list[Near]:
+        """The memories near a new word of its own audience: what few know must not silence what all may know."""
+        near = await memories.nearest(
+            connection, vector, [memory.audience_id], self._embedder.name, _RIVALS, ["noted", "studied", "learnt"]
+        )
+        return [one for one in near if one.memory.id != memory.id]
 
     def _checked(self, text: str) -> str:
         statement = statement_of(text)
@@ -207,3 +232,8 @@ class Feedbacks:
     ) -> None:
         async with self._database.team(self._team.id) as connection:
             await feedback.record(connection, NewFeedback(answer_id, person_id, surface, event_id, kind, value, text))
+
+
+def _disputed(memory: Memory, old: Memory) -> bool:
+    """True where another person said the older: between the two the night weighs."""
+    return old.kind in select.TOLD and old.person_id != memory.person_id

@@ -154,6 +154,11 @@ def _beyond(text: str, other: str) -> set[str]:
     return (exact_parts(text) | openings(text)) - exact_parts(other) - {word.lower() for word in _WORD.findall(other)}
 
 
+def adds(text: str, other: str) -> bool:
+    """True where a text has a word that the other has not, function words aside."""
+    return bool({w.lower() for w in _WORD.findall(text)} - {w.lower() for w in _WORD.findall(other)} - _FUNCTION_WORDS)
+
+
 def agrees(answer: str, statement: str) -> bool:
     """True if the answer says nothing exact that the statement does not say, and is about the same thing.
 

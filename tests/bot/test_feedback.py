@@ -4,12 +4,13 @@ import pytest
 
 from bot.feedback import EmptyCorrection, NothingToForget, TakenBack, is_correction, statement_of
 from storage import answers, feedback, teams
-from storage.answers import Answer, NewAnswer
+from storage.answers import Answer, Citation, NewAnswer
 from storage.errors import UnknownAnswer
 from storage.feedback import Feedback
 from tests.school import FACTS, School, ask
 
 MONEY = "Who approves expenses above 250 euros?"
+BINS = ["Paper is picked up on Mondays.", "Glass is picked up on Tuesdays.", "Compost leaves the yard on Fridays."]
 
 
 @pytest.mark.parametrize(
@@ -139,6 +140,65 @@ async def test_ones_own_newer_word_replaces_the_older_anothers_does_not(school: 
     assert stand == {first.id: "retracted", second.id: "noted", third.id: "noted"}
 
 
+@pytest.mark.parametrize(
+    ("question", "correction", "gives_way"),
+    [
+        (MONEY, "No, it's Jonas.", True),
+        (MONEY, "No, the team leads do that.", True),
+        (MONEY, "Actually it's Marta.", False),  # says the same
+        ("How much may a hotel cost a night?", "No, the hotel limit is 160 euros.", False),  # the wrong memory was told
+    ],
+)
+async def test_what_a_corrected_answer_rested_on_gives_way(
+    school: School, question: str, correction: str, gives_way: bool
+) -> None:
+    await school.page(FACTS)
+    await school.collect()
+    answer, takes = await recited(school, question, FACTS[1]), school.feedbacks()
+    await takes.correct(answer.id, await school.person("Nora"), correction, "test", "c1")
+    assert [m.statement for m in await school.memories("retracted")] == [FACTS[1]] * gives_way
+
+
+async def test_of_several_memories_told_only_the_one_meant_gives_way(school: School) -> None:
+    await school.page(BINS)
+    await school.collect()
+    nora, takes = await school.person("Nora"), school.feedbacks()
+    answer = await recited(school, "When are the bins emptied?", *BINS)
+    for _ in range(2):  # one event, sent again
+        await takes.correct(answer.id, nora, "No, compost leaves it every day.", "test", "c1")
+        assert [m.statement for m in await school.memories("retracted")] == [BINS[2]]
+
+
+async def test_another_persons_word_that_was_told_does_not_give_way(school: School) -> None:
+    nora, ola, takes = await school.person("Nora"), await school.person("Ola"), school.feedbacks()
+    first = await takes.remember("Expenses above 300 euros are approved by Jonas.", nora, "test", "r1")
+    answer = await recited(school, MONEY, first.statement)
+    await takes.correct(answer.id, ola, "No, it's Hanna.", "test", "c1")
+    assert await school.memories("retracted") == []
+    await takes.correct(answer.id, nora, "No, it's Petra.", "test", "c2")
+    assert [m.id for m in await school.memories("retracted")] == [first.id]
+
+
+async def test_beside_another_persons_word_nothing_else_that_was_told_gives_way(school: School) -> None:
+    await school.page(BINS)
+    await school.collect()
+    nora, ola, takes = await school.person("Nora"), await school.person("Ola"), school.feedbacks()
+    theirs = await takes.remember("Plastic and cans are picked up by Ines.", nora, "test", "r1")
+    answer = await recited(school, "Who picks up plastic, paper and compost?", theirs.statement, BINS[0], BINS[2])
+    await takes.correct(answer.id, ola, "No, plastic is picked up by the neighbours.", "test", "c1")
+    assert await school.memories("retracted") == []
+
+
+async def test_a_correction_looks_beyond_another_persons_word(school: School) -> None:
+    """What it may not override does not stand before the page that it does."""
+    await school.page("Expenses above 250 euros are approved by Marta.")
+    [page] = await school.collect()
+    nora, ola, takes = await school.person("Nora"), await school.person("Ola"), school.feedbacks()
+    await takes.remember("Expenses above 250 euros are approved by Marta and Ines.", ola, "test", "r1")
+    await takes.remember("Expenses above 250 euros are approved by Jonas.", nora, "test", "r2")
+    assert [m.id for m in await school.memories("retracted")] == [page.id]
+
+
 async def test_another_persons_word_is_not_overridden_by_telling_it_outright(school: School) -> None:
     answer, takes = await given(school), school.feedbacks()
     nora, ola = await school.person("Nora", "admin"), await school.person("Ola")
@@ -146,6 +206,9 @@ async def test_another_persons_word_is_not_overridden_by_telling_it_outright(sch
     told = await takes.remember("Expenses above 300 euros are approved by Hanna.", ola, "test", "r1")
     stand = {memory.id: memory.state for memory in await school.memories()}
     assert stand == {corrected.id: "noted", told.id: "noted"}
+    await takes.correct(answer.id, ola, "Expenses above 300 euros are approved by Petra.", "test", "c2")
+    stand = {memory.id: memory.state for memory in await school.memories()}
+    assert (stand[corrected.id], stand[told.id]) == ("noted", "retracted"), "one's own newer word replaces the older"
 
 
 async def test_a_correction_of_a_private_answer_stays_private(school: School) -> None:
@@ -190,6 +253,39 @@ async def test_a_correction_without_words_or_with_too_many_is_refused_and_leaves
     assert await standing(school) == [] and await school.memories() == []
 
 
+async def test_what_is_said_again_counts_again_though_it_was_forgotten_or_overridden(school: School) -> None:
+    nora, takes, colleague = await school.person("Nora"), school.feedbacks(), school.colleague()
+    words, question = "The alarm code of the bike shed is kept by Ines.", "Who keeps the alarm code of the bike shed?"
+    first = await takes.remember(words, nora, "test", "r1")
+    await takes.forget(first.id, nora)
+    assert (await ask(colleague, question)).route == "unknown"
+    again = await takes.remember(words, nora, "test", "r2")
+    assert (again.state, again.reason) == ("noted", None) and first.said_at < again.said_at
+    assert "Ines" in (await ask(colleague, question)).text
+
+    answer = await given(school)
+    six = await takes.correct(answer.id, nora, "The office closes at 6 on Fridays.", "test", "c1")
+    seven = await takes.correct(answer.id, nora, "The office closes at 7 on Fridays.", "test", "c2")
+    assert (await takes.correct(answer.id, nora, "The office closes at 6 on Fridays.", "test", "c1")).id == six.id
+    assert "at 7" in (await ask(colleague, "When does the office close on Fridays?")).text, "an event counts once"
+    back = await takes.correct(answer.id, nora, "The office closes at 6 on Fridays.", "test", "c3")
+    stand = {memory.id: memory.state for memory in await school.memories()}
+    assert (back.id, stand[back.id], stand[seven.id]) == (six.id, "noted", "retracted")
+    assert "at 6" in (await ask(colleague, "When does the office close on Fridays?")).text
+    await takes.retract("test", "c3")
+    assert "at 7" in (await ask(colleague, "When does the office close on Fridays?")).text
+
+
+async def test_a_person_may_tell_what_was_forgotten_of_a_page(school: School) -> None:
+    await school.page(FACTS)
+    takes, colleague = school.feedbacks(), school.colleague()
+    [memory] = [m for m in await school.memories() if m.statement == FACTS[1]]
+    await takes.forget(memory.id, None)
+    assert "Marta" not in (await ask(colleague, MONEY)).text
+    await takes.remember(FACTS[1], await school.person("Nora"), "test", "r1")
+    assert "Marta" in (await ask(colleague, MONEY)).text
+
+
 async def test_what_is_told_outright_is_pinned_and_answered(school: School) -> None:
     nora = await school.person("Nora")
     memory = await school.feedbacks().remember("The alarm code of the bike shed is kept by Ines.", nora, "test", "r1")
@@ -225,6 +321,23 @@ async def test_nobody_forgets_what_they_may_not_know(school: School) -> None:
 async def given(school: School) -> Answer:
     async with school.database.team(school.team.id) as connection:
         return await answers.save(connection, NewAnswer("test", MONEY, "Marta.", "notes", event_id="q1"))
+
+
+async def recited(school: School, question: str, *statements: str) -> Answer:
+    """An answer that told these memories, as the weights route stores it."""
+    told = {memory.statement: memory.id for memory in await school.memories()}
+    sources = [Citation("Handbook", "", statement) for statement in statements]
+    new = NewAnswer(
+        "test",
+        question,
+        "\n".join(statements),
+        "weights",
+        memory_id=told[statements[0]],
+        sources=sources,
+        event_id="q1",
+    )
+    async with school.database.team(school.team.id) as connection:
+        return await answers.save(connection, new)
 
 
 async def standing(school: School) -> list[Feedback]:
