@@ -20,17 +20,15 @@ INSERT INTO passages (document_id, message_id, memory_id, ordinal, heading, text
 VALUES (%(document_id)s, %(message_id)s, %(memory_id)s, %(ordinal)s, %(heading)s, %(text)s, %(embedder)s, %(embedding)s);
 
 -- name: search
--- Reciprocal rank fusion of cosine similarity and full text over what these audiences may know; long columns come last.
--- What somebody asked to forget, or a newer statement overrides, is not told, though its page still says it
+-- Reciprocal rank fusion of cosine similarity and full text over what these audiences may know; long columns come last
 WITH question AS (
   SELECT string_agg('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''', ' | ')::tsquery AS words
   FROM unnest(to_tsvector('english', %(text)s))
 ), told AS MATERIALIZED (
   SELECT id, coalesce(1 - nullif(embedding <=> %(embedding)s, 'NaN'), 0) AS similarity,
     CASE WHEN lexemes @@ words THEN ts_rank_cd(lexemes, words, 1) END AS wording
-  FROM passages_told p, question
+  FROM passages_told, question
   WHERE embedder = %(embedder)s AND told AND audience_id = ANY(%(audiences)s::bigint[])
-    AND NOT EXISTS (SELECT FROM memories m WHERE m.reason IN ('asked', 'overridden') AND md5(m.statement) = md5(p.text) AND m.statement = p.text)
 ), near AS (
   SELECT id, row_number() OVER (ORDER BY similarity DESC, id) AS place FROM told ORDER BY place LIMIT %(candidates)s
 ), worded AS (
@@ -53,12 +51,10 @@ SELECT p.id, p.document_id, p.message_id, p.memory_id, p.ordinal, p.heading, p.t
 FROM passages_told p JOIN passages_told self ON
   (p.document_id, p.message_id, p.memory_id) IS NOT DISTINCT FROM (self.document_id, self.message_id, self.memory_id)
 WHERE self.id = %(id)s AND p.told
-  AND NOT EXISTS (SELECT FROM memories m WHERE m.reason IN ('asked', 'overridden') AND md5(m.statement) = md5(p.text) AND m.statement = p.text)
   AND p.ordinal BETWEEN self.ordinal - %(before)s AND self.ordinal + %(after)s
 ORDER BY p.ordinal, p.id;
 
 -- name: all
 -- Every passage that may be told to these audiences, in reading order
-SELECT * FROM passages_told p WHERE told AND audience_id = ANY(%(audiences)s::bigint[])
-  AND NOT EXISTS (SELECT FROM memories m WHERE m.reason IN ('asked', 'overridden') AND md5(m.statement) = md5(p.text) AND m.statement = p.text)
+SELECT * FROM passages_told WHERE told AND audience_id = ANY(%(audiences)s::bigint[])
 ORDER BY document_id, message_id, memory_id, ordinal;

@@ -1,11 +1,15 @@
 """Passages: hybrid search, permissions, neighbours."""
 
+import datetime
+
 import pytest
 
-from storage import documents, memories, passages, sources
+from storage import audiences, documents, memories, passages, sources
 from storage.memories import NewMemory
 from storage.passages import NewPassage
+from tests.storage.conftest import MONDAY
 
+DAY = datetime.timedelta(days=1)
 TEXTS = ["The door code is 4711.", "Lunch is served at noon.", "Invoices go to accounting@example.org."]
 
 
@@ -77,6 +81,77 @@ async def test_a_corrections_passage_goes_with_its_memory(connection, everybody)
     assert len(await passages.search(connection, [1.0], "code", [everybody.id], "e", 3)) == 1
     await memories.set_state(connection, [memory.id], "retracted")
     assert await passages.search(connection, [1.0], "code", [everybody.id], "e", 3) == []
+
+
+@pytest.fixture
+def says(connection, document, everybody):
+    """Notes and indexes a page of one statement: await says("a.md", "At six.", day)."""
+
+    async def save(key, text, day, audience=None, **changes):
+        audience = audience or everybody
+        new = document(key, text, written_at=MONDAY + day * DAY, audience_id=audience.id, **changes)
+        saved = await documents.save(connection, new)
+        rows = [NewPassage(0, "", text, [1.0])]
+        await passages.replace(connection, document_id=saved.id, embedder="e", rows=rows)
+        new = NewMemory(text, "", "document", audience.id, document_id=saved.id, said_at=saved.written_at)
+        return (await memories.save_all(connection, [new]))[0]
+
+    return save
+
+
+async def quoted(connection, *audiences_):
+    """What the notes quote, from where, the three ways of asking agreeing."""
+    found = await passages.all(connection, [a.id for a in audiences_])
+    hits = await passages.search(connection, [1.0], "", [a.id for a in audiences_], "e", 9)
+    assert {h.passage.id for h in hits} == {p.id for p in found}
+    for passage in found:
+        assert await passages.neighbours(connection, passage.id, 1, 1) == [passage]
+    return sorted((p.title, p.text) for p in found)
+
+
+async def test_an_overridden_value_that_another_page_returns_to_is_quoted(connection, says, everybody):
+    six = await says("old.md", "At six.", 0)
+    await says("copy.md", "At six.", 1)
+    seven = await says("new.md", "At seven.", 2)
+    await memories.supersede(connection, six.id, seven.id)
+    assert await quoted(connection, everybody) == [("new.md", "At seven.")], "the copy is as old"
+    private = await audiences.channel(connection, "slack", "C1", "board", private=True)
+    await says("board.md", "At six.", 3, private)
+    assert await quoted(connection, everybody) == [("new.md", "At seven.")], "what few say is not what all say"
+    assert ("board.md", "At six.") in await quoted(connection, everybody, private)
+    again = await says("newest.md", "At six.", 4)
+    await memories.supersede(connection, seven.id, again.id)
+    assert ("newest.md", "At six.") in await quoted(connection, everybody)
+    assert ("new.md", "At seven.") not in await quoted(connection, everybody)
+
+
+async def test_an_overridden_sentence_stays_silent_while_its_edited_page_waits_for_the_ledger(
+    connection, document, says, everybody
+):
+    six, seven = await says("old.md", "At six.", 0), await says("new.md", "At seven.", 2)
+    await memories.supersede(connection, six.id, seven.id)
+    saved = await documents.save(connection, document("old.md", "At six!", written_at=MONDAY + 3 * DAY))
+    rows = [NewPassage(0, "", "At six.", [1.0])]
+    await passages.replace(connection, document_id=saved.id, embedder="e", rows=rows)
+    assert await quoted(connection, everybody) == [("new.md", "At seven.")]
+
+
+async def test_what_was_forgotten_is_silent_everywhere_until_a_person_says_it_again(connection, says, everybody):
+    six = await says("old.md", "At six.", 0)
+    await memories.forget(connection, six.id)
+    await says("new.md", "At six.", 10**4)
+    assert await quoted(connection, everybody) == [], "no page brings it back"
+    said_at = datetime.datetime.now(datetime.UTC)
+    told = await memories.tell(connection, NewMemory("At six.", "", "pinned", everybody.id, said_at=said_at))
+    await passages.replace(connection, memory_id=told.id, embedder="e", rows=[NewPassage(0, "", "At six.", [1.0])])
+    assert ("", "At six.") in await quoted(connection, everybody)
+
+
+async def test_a_passage_is_as_old_as_its_sentence_not_as_its_page(connection, says, everybody):
+    await says("a.md", "At six.", 0)
+    await says("a.md", "At six.", 5, title="A")
+    (passage,) = await passages.all(connection, [everybody.id])
+    assert passage.written_at == MONDAY
 
 
 async def test_neighbours_in_reading_order(connection, page, everybody):
