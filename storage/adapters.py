@@ -178,12 +178,6 @@ async def erase(connection: Connection, memory_ids: Sequence[int]) -> list[Versi
     return [made(Version, row) for row in rows]
 
 
-async def of_night(connection: Connection, night_id: int) -> Version | None:
-    """The version that a night registered last, if it did."""
-    row = await (await connection.execute(_SQL["of_night"], {"night_id": night_id})).fetchone()
-    return made(Version, row) if row else None
-
-
 async def _hold(connection: Connection, adapter_id: int) -> None:
     """Locks an adapter's row, so that its versions change one transaction at a time. Raises NotFound."""
     if (await connection.execute(_SQL["hold"], {"adapter_id": adapter_id})).rowcount == 0:

@@ -49,12 +49,6 @@ async def set_members(connection: Connection, audience_id: int, person_ids: Sequ
     await connection.execute(_SQL["add_members"], values)
 
 
-async def get(connection: Connection, id: int) -> Audience | None:
-    """An audience by id, if there is one."""
-    row = await (await connection.execute(_SQL["get"], {"id": id})).fetchone()
-    return made(Audience, row) if row else None
-
-
 async def visible(connection: Connection, person_id: int | None, place_audience_id: int | None) -> list[int]:
     """The audiences whose items may be used where `person_id` asks.
 

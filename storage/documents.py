@@ -96,12 +96,6 @@ async def metas(connection: Connection, source_id: int) -> dict[str, dict[str, A
     return {row["key"]: row["meta"] for row in rows}
 
 
-async def get(connection: Connection, id: int) -> Document | None:
-    """A revision by id, whether current or not."""
-    row = await (await connection.execute(_SQL["get"], {"id": id})).fetchone()
-    return made(Document, row) if row else None
-
-
 async def unindexed(connection: Connection, embedder: str) -> list[Document]:
     """Current documents whose passages this embedder has not made yet."""
     rows = await (await connection.execute(_SQL["unindexed"], {"embedder": embedder})).fetchall()

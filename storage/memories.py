@@ -72,9 +72,7 @@ class NewMemory:
     author: str = ""
     said_at: datetime.datetime | None = None
     importance: float = 0.0
-    conflict: str | None = None
     trainable: bool = True
-    withheld: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,11 +208,6 @@ async def set_withheld(connection: Connection, id: int, why: str | None) -> None
 async def set_conflict(connection: Connection, id: int, conflict: str | None) -> None:
     """Holds a memory back in a dispute, whose words are for people to read; None lets it stand again."""
     await connection.execute(_SQL["set_conflict"], {"id": id, "conflict": conflict})
-
-
-async def set_importance(connection: Connection, id: int, importance: float) -> None:
-    """Notes how much a memory matters (any scale, greater is more)."""
-    await connection.execute(_SQL["set_importance"], {"id": id, "importance": importance})
 
 
 async def forget(connection: Connection, id: int) -> None:

@@ -95,12 +95,6 @@ async def current(connection: Connection, source_id: int | None = None) -> list[
     return [made(Message, row) for row in rows]
 
 
-async def get(connection: Connection, id: int) -> Message | None:
-    """A message by id, if it has arrived; a deleted one too."""
-    row = await (await connection.execute(_SQL["get"], {"id": id})).fetchone()
-    return made(Message, row) if row else None
-
-
 async def unindexed(connection: Connection, embedder: str) -> list[Message]:
     """Messages that stand and whose passages this embedder has not made yet."""
     rows = await (await connection.execute(_SQL["unindexed"], {"embedder": embedder})).fetchall()

@@ -35,12 +35,6 @@ async def ensure(connection: Connection, kind: str, key: str, name: str, *, trai
     return made(Source, row or {})
 
 
-async def get(connection: Connection, id: int) -> Source | None:
-    """A source by id, if there is one."""
-    row = await (await connection.execute(_SQL["get"], {"id": id})).fetchone()
-    return made(Source, row) if row else None
-
-
 async def all(connection: Connection) -> list[Source]:
     """All sources of the team."""
     return [made(Source, row) for row in await (await connection.execute(_SQL["all"])).fetchall()]

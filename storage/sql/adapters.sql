@@ -39,10 +39,6 @@ SELECT * FROM versions WHERE adapter_id = %(adapter_id)s ORDER BY number;
 -- A version by id
 SELECT * FROM versions WHERE id = %(id)s;
 
--- name: of_night
--- The version that a night registered last
-SELECT * FROM versions WHERE night_id = %(night_id)s ORDER BY number DESC LIMIT 1;
-
 -- name: retire
 -- Retire the version at work
 UPDATE versions SET state = 'retired' WHERE adapter_id = %(adapter_id)s AND state = 'serving' AND id <> %(id)s;

@@ -8,10 +8,6 @@ INSERT INTO audiences (kind, key, name) VALUES (%(kind)s, %(key)s, %(name)s)
 ON CONFLICT (team_id, kind, key) DO UPDATE SET name = coalesce(nullif(excluded.name, ''), audiences.name)
 RETURNING *;
 
--- name: get
--- An audience by id
-SELECT * FROM audiences WHERE id = %(id)s;
-
 -- name: add_member
 -- Add one member
 INSERT INTO audience_members (audience_id, person_id) VALUES (%(audience)s, %(person)s) ON CONFLICT DO NOTHING;

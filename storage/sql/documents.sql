@@ -42,10 +42,6 @@ ORDER BY source_id, key;
 -- The connector's notes on a source's current documents
 SELECT key, meta FROM documents WHERE source_id = %(source_id)s AND superseded_at IS NULL AND retracted_at IS NULL;
 
--- name: get
--- A revision by id
-SELECT * FROM documents WHERE id = %(id)s;
-
 -- name: unindexed
 -- Current documents without this embedder's passages
 SELECT * FROM documents

@@ -21,9 +21,9 @@ ORDER BY m.id DESC LIMIT 1;
 -- name: insert
 -- Note a memory
 INSERT INTO memories (statement, context, kind, document_id, message_id, answer_id, feedback_id, person_id, author, audience_id,
-  said_at, importance, conflict, trainable, withheld)
+  said_at, importance, trainable)
 VALUES (%(statement)s, %(context)s, %(kind)s, %(document_id)s, %(message_id)s, %(answer_id)s, %(feedback_id)s, %(person_id)s,
-  %(author)s, %(audience_id)s, %(said_at)s, %(importance)s, %(conflict)s, %(trainable)s, %(withheld)s)
+  %(author)s, %(audience_id)s, %(said_at)s, %(importance)s, %(trainable)s)
 RETURNING id;
 
 -- name: renote
@@ -158,10 +158,6 @@ UPDATE memories SET withheld = %(why)s WHERE id = %(id)s;
 -- name: set_conflict
 -- Hold a memory back in a dispute, or let it stand again
 UPDATE memories SET conflict = %(conflict)s WHERE id = %(id)s;
-
--- name: set_importance
--- Note how much a memory matters
-UPDATE memories SET importance = %(importance)s WHERE id = %(id)s;
 
 -- name: embed
 -- Keep the embedding of a statement

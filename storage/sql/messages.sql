@@ -38,10 +38,6 @@ DELETE FROM passages WHERE message_id = %(id)s;
 SELECT * FROM messages
 WHERE arrived AND deleted_at IS NULL AND source_id = coalesce(%(source_id)s::bigint, source_id) ORDER BY said_at, id;
 
--- name: get
--- A message by id
-SELECT * FROM messages WHERE id = %(id)s AND arrived;
-
 -- name: unindexed
 -- Messages that stand without this embedder's passages
 SELECT * FROM messages

@@ -4,10 +4,6 @@ INSERT INTO sources (kind, key, name, training) VALUES (%(kind)s, %(key)s, %(nam
 ON CONFLICT (team_id, kind, key) DO UPDATE SET name = excluded.name
 RETURNING *;
 
--- name: get
--- A source by id
-SELECT * FROM sources WHERE id = %(id)s;
-
 -- name: all
 -- All sources
 SELECT * FROM sources ORDER BY id;

@@ -218,12 +218,11 @@ async def test_what_is_gone_of_what_an_adapter_was_trained_on(connection, everyb
 
 async def test_the_switches_and_marks_of_a_memory(connection, everybody):
     (memory,) = await noted(connection, everybody, "A.")
-    assert (memory.withheld, memory.conflict, memory.importance, memory.trainable) == (None, None, 0.0, True)
+    assert (memory.withheld, memory.conflict, memory.trainable) == (None, None, True)
     await memories.set_withheld(connection, memory.id, "a secret")
     await memories.set_conflict(connection, memory.id, "B.")
-    await memories.set_importance(connection, memory.id, 2.5)
     now = await memories.get(connection, memory.id)
-    assert (now.withheld, now.conflict, now.importance) == ("a secret", "B.", 2.5)
+    assert (now.withheld, now.conflict) == ("a secret", "B.")
 
 
 async def test_nearest_looks_at_statements_and_at_the_best_example(connection, everybody):
