@@ -19,7 +19,7 @@ from rich.control import Control
 from rich.segment import ControlCode, ControlType
 from rich.text import Text
 
-from storage import memories, persons
+from storage import audiences, memories, persons
 from storage.answers import Answer, Citation
 from storage.database import Database
 from storage.errors import NightschoolError
@@ -39,7 +39,7 @@ Ask anything. Below each answer stand its source, its route and what it cost.
   -  or /down          it was not
   no, it's …           a reply like this corrects the last answer; so does /correct …
   /remember …          something to know from now on
-  /forget …            forget what is known of it (a text, or a memory's number)
+  /forget …            forget what is known of it (a text, or a memory's number); alone: the last answer's
   /sources             the evidence of the last answer, word for word
   /why                 why it was answered this way
   /help   /quit"""
@@ -224,13 +224,16 @@ class Chat:
         self._say(f"Remembered (memory {memory.id}): {memory.statement}")
 
     async def _forget(self, text: str) -> None:
-        what: str | int | None = int(text) if text.isdecimal() else text
-        if not text:
-            what = self._last.memory_id if self._last else None
-        if what is None:
+        told = await self._told(self._last) if self._last and not text else []
+        if len(told) > 1:
+            self._say("The last answer told several memories. Forget which? /forget and its number:")
+            for memory in told:
+                self._say(f"  {memory.id}: {memory.statement}")
+            return
+        if not text and not told:
             self._say("Forget what? /forget the printer's code")
             return
-        for memory in await self._feedbacks.forget(what, self._person.id):
+        for memory in await self._feedbacks.forget(text or told[0].id, self._person.id):
             self._say(f"Forgotten (memory {memory.id}): {memory.statement}")
 
     async def _sources(self, _: str) -> None:
@@ -249,13 +252,22 @@ class Chat:
         self._say(_TAUGHT if taught else _ROUTES.get(answer.route, answer.route))
         if answer.quoted and answer.route == "weights":
             self._say("What the model wrote did not agree with that memory, so the memory itself was quoted.")
-        if answer.memory_id is not None:
-            async with self._database.team(self._team.id) as connection:
-                memory = await memories.get(connection, answer.memory_id)
-            if memory is not None:
-                self._say(f"Memory {memory.id} ({memory.state}), {provenance(memory)}: {memory.statement}")
+        for memory in await self._told(answer):
+            self._say(f"Memory {memory.id} ({memory.state}), {provenance(memory)}: {memory.statement}")
         if answer.confidence is not None:
             self._say(f"The model's confidence: {answer.confidence:.2f}")
+
+    async def _told(self, answer: Answer) -> list[Memory]:
+        """The memory that an answer told; of several those that still stand, which its sources quote."""
+        if answer.memory_id is None:
+            return []
+        quoted = {source.quote for source in answer.sources}
+        async with self._database.team(self._team.id) as connection:
+            if len(quoted) < 2:
+                return await memories.of_ids(connection, [answer.memory_id])
+            allowed = await audiences.visible(connection, self._person.id, None)
+            standing = await memories.of_states(connection, ["noted", "studied", "learnt"])
+        return [memory for memory in standing if memory.statement in quoted and memory.audience_id in allowed]
 
     async def _help(self, _: str) -> None:
         self._out.print(HELP, markup=False, highlight=False, soft_wrap=True)

@@ -36,6 +36,7 @@ _CORRECTING = re.compile(
 )
 _FORGET_SCORE = 0.55
 _MOST_CHARACTERS = 2000
+_DIGITS = 18  # of a memory's number: more do not fit into the database's
 _RIVALS = 20
 _ABOUT = 0.55
 """From which cosine on a question with its correction is about a memory: short ones ("it's Jonas") come to 0.59 and more, those
@@ -114,21 +115,30 @@ class Feedbacks:
     async def forget(self, text_or_id: str | int, person_id: int | None) -> list[Memory]:
         """Forgets a memory by number, or those nearest to the words: not spoken from now on, unlearned tonight.
 
-        Raises NothingToForget.
+        Only what the person may know. Raises NothingToForget.
         """
+        words = str(text_or_id).strip()
+        number = words.lstrip("#")
         async with self._database.team(self._team.id) as connection:
-            if isinstance(text_or_id, int) or text_or_id.strip().lstrip("#").isdigit():
-                memory = await memories.get(connection, int(str(text_or_id).strip().lstrip("#")))
-                found = [memory] if memory and memory.state not in ("forgotten", "retracted") else []
+            if number.isdecimal():
+                found = await self._numbered(connection, number, person_id)
+                why = f"I know no memory {number if len(number) <= _DIGITS else 'of so long a number'}."
             else:
-                found = await self._nearest(connection, text_or_id, person_id)
+                found = await self._nearest(connection, words, person_id)
+                why = "I know nothing near enough to that."
             if not found:
                 raise NothingToForget(
-                    "I know nothing near enough to that. `nightschool memories --search WORDS` lists what I know."
+                    f"{why} `nightschool memories --search WORDS` lists what I know, with its numbers."
                 )
             for memory in found:
                 await memories.forget(connection, memory.id)
         return found
+
+    async def _numbered(self, connection: Connection, number: str, person_id: int | None) -> list[Memory]:
+        memory = await memories.get(connection, int(number)) if len(number) <= _DIGITS else None
+        if memory is None or memory.state in ("forgotten", "retracted"):
+            return []
+        return [memory] if memory.audience_id in await audiences.visible(connection, person_id, None) else []
 
     async def _nearest(self, connection: Connection, text: str, person_id: int | None) -> list[Memory]:
         vector = (await self._embedder.embed([text]))[0]

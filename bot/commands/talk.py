@@ -131,7 +131,7 @@ def forget(
         async with assembled(settings) as school:
             person = await operator(school.database, school.team)
             feedbacks = await school.feedbacks()
-            gone = await feedbacks.forget(int(what) if what.isdecimal() else what, person.id)
+            gone = await feedbacks.forget(what, person.id)
         out.print("Forgotten; the next night takes it out of the weights:")
         show_memories(gone)
 

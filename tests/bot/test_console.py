@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from bot.answer import Asked
 from bot.assembly import Assembly, assembled
 from bot.commands.talk import show_memories
 from bot.console import SURFACE, Chat, Speech, converse, footer, named, operator
 from bot.settings import Settings
-from storage import feedback, memories
-from storage.answers import Answer, Citation
+from storage import answers, feedback, memories
+from storage.answers import Answer, Citation, NewAnswer
 from tests.learner.study.test_select import memory
 
 
@@ -72,6 +73,45 @@ async def test_teach_ask_rate_and_forget(talk: Talk) -> None:
         known = await memories.of_states(connection, ["noted"])
     assert sorted((f.kind, f.value) for f in standing if f.kind == "thumbs") == [("thumbs", "down")]
     assert "It's 4712 since Monday." in {m.statement for m in known}
+
+
+class Reciting:
+    """A colleague that tells the memories of these statements, as the weights route does."""
+
+    def __init__(self, school: Assembly) -> None:
+        self._school = school
+        self.told: list[memories.Memory] = []
+
+    async def answer(self, asked: Asked, on_text: Callable[[str], None]) -> Answer:
+        sources = [Citation("Handbook", "", memory.statement) for memory in self.told]
+        text = "\n".join(memory.statement for memory in self.told)
+        new = NewAnswer(SURFACE, asked.text, text, "weights", memory_id=self.told[0].id, sources=sources)
+        async with self._school.database.team(self._school.team.id) as connection:
+            return await answers.save(connection, new)
+
+
+async def test_of_an_answer_that_told_several_memories_one_is_forgotten_by_its_number(talk: Talk) -> None:
+    school, out, colleague = talk.school, io.StringIO(), Reciting(talk.school)
+    person, feedbacks = await operator(school.database, school.team), await school.feedbacks()
+    console = Console(file=out, width=200)
+    chat = Chat(school.database, school.team, colleague, feedbacks, person, console)  # type: ignore[arg-type]
+    talk = Talk(school, chat, out)
+    colleague.told = told = [
+        await feedbacks.remember(words, person.id, SURFACE, words)
+        for words in ("Paper is picked up on Mondays.", "The alarm code is kept by Ines.", "Lunch is at noon.")
+    ]
+    await talk.say("What is there to know?")
+    why = await talk.say("/why")
+    assert all(memory.statement in why for memory in told)
+    which = await talk.say("/forget")
+    assert "Forgotten" not in which and all(f"{memory.id}: {memory.statement}" in which for memory in told)
+    assert f"Forgotten (memory {told[1].id})" in await talk.say(f"/forget {told[1].id}")
+    which = await talk.say("/forget")
+    assert told[0].statement in which and told[1].statement not in which
+
+    colleague.told = told[2:]
+    await talk.say("When is lunch?")
+    assert f"Forgotten (memory {told[2].id})" in await talk.say("/forget")
 
 
 class Screen:
@@ -162,7 +202,8 @@ async def test_bad_lines_are_told_and_the_chat_goes_on(talk: Talk) -> None:
     assert "Remember what?" in await talk.say("/remember")
     assert "Forget what?" in await talk.say("/forget")
     assert "nightschool memories" in await talk.say("/forget the colour of the moon")
-    assert "nightschool memories" in await talk.say("/forget 999999")
+    for number in ("999999", "99999999999999999999", "9" * 5000, "²"):
+        assert "nightschool memories" in await talk.say(f"/forget {number}")
     assert "ask something first" in await talk.say("/why")
     assert "/correct" in await talk.say("/help")
     assert not await talk.chat.turn("/quit")
@@ -208,7 +249,10 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(monkeypatch: pytest.MonkeyPatc
     assert [future.cancelled() for future in answering] == [True, True]
 
 
-def test_a_memory_held_back_in_a_dispute_is_marked_in_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_memory_held_back_in_a_dispute_is_marked_in_the_list(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     dispute = "Nora: “Jonas.” against Ola: “Hanna.” (held back)"
     show_memories([memory(1, "Jonas."), memory(2, "Hanna.", conflict=dispute)])
     listed = capsys.readouterr().out

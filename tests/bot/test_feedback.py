@@ -308,13 +308,25 @@ async def test_forgetting_by_number_and_by_words(school: School) -> None:
             await takes.forget(nothing, None)
 
 
+@pytest.mark.parametrize(
+    "number", ["99999999999999999999", "9223372036854775808", 2**63, "9" * 5000, "0", "²", "٣", "#", ""]
+)
+async def test_a_number_of_no_memory_is_told(school: School, number: str | int) -> None:
+    with pytest.raises(NothingToForget, match="nightschool memories"):
+        await school.feedbacks().forget(number, None)
+
+
 async def test_nobody_forgets_what_they_may_not_know(school: School) -> None:
     anna, ben = await school.person("Anna"), await school.person("Ben")
     board = await school.private("board", [anna])
     await school.say("The offer for Brightwater is 4.2 million euros.", "Anna", audience=board)
     await school.collect()
-    with pytest.raises(NothingToForget):
-        await school.feedbacks().forget("the offer for Brightwater", ben)
+    [secret] = await school.memories()
+    for words in ("the offer for Brightwater", secret.id, f"#{secret.id}"):
+        with pytest.raises(NothingToForget) as refused:
+            await school.feedbacks().forget(words, ben)
+        assert "4.2" not in str(refused.value)
+    assert len(await school.memories("noted")) == 1
     assert len(await school.feedbacks().forget("the offer for Brightwater", anna)) == 1
 
 
