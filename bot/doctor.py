@@ -200,6 +200,7 @@ async def database_and_below(settings: Settings) -> AsyncIterator[Check]:
             place = "embedded" if settings.url is None else "by DATABASE_URL"
             yield Check("ok", "database", f"PostgreSQL {version} ({place}), pgvector, migrations applied")
             yield await row_security(database, team)
+            yield await indexed(settings, database, team)
             yield await serving_version(settings, database, team)
             yield await last_night(database, team)
             yield await workers(database)
@@ -216,6 +217,24 @@ async def row_security(database: Database, team: Team) -> Check:
             "fail", "isolation", "a team's transaction runs as a superuser, whom row-level security does not bind"
         )
     return Check("ok", "isolation", "a team's transactions run under row-level security")
+
+
+async def indexed(settings: Settings, database: Database, team: Team) -> Check:
+    """Whether questions find what the team has: all of it has vectors of this embedder."""
+    from learner import notes
+    from learner.engine.packaged import embedder_folder, identity
+
+    try:
+        name = identity(await asyncio.to_thread(embedder_folder, settings.embedder, data_folder(settings)))
+    except (NightschoolError, OSError, ValueError):
+        return Check("warn", "notes", "the embedder is missing, so nothing is found", "see embedder above")
+    lacking = await notes.waiting(database, team, name)
+    if lacking:
+        found = f"{lacking:,} pages, messages, memories and questions are not indexed by {name}: nothing finds them"
+        return Check(
+            "warn", "notes", found, "nightschool sync, then nightschool night; start serve, chat and worker anew"
+        )
+    return Check("ok", "notes", "all pages and messages are indexed by this embedder")
 
 
 async def serving_version(settings: Settings, database: Database, team: Team) -> Check:

@@ -62,6 +62,7 @@ class Front:
                     self._feedbacks = await assembly.feedbacks()
                     self._colleague = await assembly.colleague()
                     log.info("awake", team=assembly.team.key)
+                    await _warn_of_another_embedder(assembly)
                     await self._colleague.follow()
             except AWAY as error:
                 self._why = str(error)
@@ -239,6 +240,14 @@ async def serve(settings: Settings) -> None:
         await served(application(front, gone), listening, servers.append)
     if front.broken:
         raise front.broken
+
+
+async def _warn_of_another_embedder(assembly: Assembly) -> None:
+    from learner import notes
+
+    lacking = await notes.waiting(assembly.database, assembly.team, (await assembly.embedder()).name)
+    if lacking:
+        log.warning("not indexed by this embedder, so nothing finds them: run nightschool sync", items=lacking)
 
 
 def _status(error: Exception) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from learner.engine.embedder import Embedder
 from learner.recall import embed_statements
 from learner.study import statements
-from storage import documents, memories, messages
+from storage import documents, examples, memories, messages, passages
 from storage.database import Database
 from storage.memories import Memory, NewMemory, State
 from storage.teams import Team
@@ -71,7 +71,10 @@ async def collect(
 
 
 async def embed(database: Database, team: Team, embedder: Embedder) -> int:
-    """Vectors for the memories that have none of this embedder; returns how many were made."""
+    """Vectors for the memories that have none of this embedder, for what is told of them and their questions too.
+
+    Returns how many memories there were.
+    """
     async with database.team(team.id) as connection:
         bare = await memories.unembedded(connection, embedder.name)
     for start in range(0, len(bare), _CHUNK):
@@ -80,4 +83,13 @@ async def embed(database: Database, team: Team, embedder: Embedder) -> int:
         async with database.team(team.id) as connection:
             for memory, vector in zip(some, vectors, strict=True):
                 await memories.embed(connection, memory.id, embedder.name, vector)
+            await passages.renew(connection, embedder.name)
+    async with database.team(team.id) as connection:
+        asked = await examples.unembedded(connection, embedder.name)
+    for start in range(0, len(asked), _CHUNK):
+        questions = asked[start : start + _CHUNK]
+        vectors = await embedder.embed([example.question for example in questions])
+        async with database.team(team.id) as connection:
+            for example, vector in zip(questions, vectors, strict=True):
+                await examples.embed(connection, example.id, embedder.name, vector)
     return len(bare)

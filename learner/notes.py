@@ -6,7 +6,7 @@ from learner import ledger
 from learner.engine.embedder import Embedder
 from learner.recall import embed_statements
 from learner.study import statements
-from storage import documents, messages, passages
+from storage import documents, examples, memories, messages, passages
 from storage.database import Database
 from storage.passages import NewPassage
 from storage.teams import Team
@@ -40,6 +40,19 @@ async def index(
     # In the ledger at once, not only tonight: a correction must find what it contradicts.
     await ledger.collect(database, team, embedder)
     return made
+
+
+async def waiting(database: Database, team: Team, embedder: str) -> int:
+    """How many pages, messages, memories and questions lack vectors of the embedder of this name: `index` makes them.
+
+    No question finds what they hold: the setting `embedder` was changed, or an index was broken off.
+    """
+    async with database.team(team.id) as connection:
+        pages = await documents.unindexed(connection, embedder)
+        said = await messages.unindexed(connection, embedder)
+        known = await memories.unembedded(connection, embedder)
+        asked = await examples.unembedded(connection, embedder)
+    return len(pages) + len(said) + len(known) + len(asked)
 
 
 async def _rows(embedder: Embedder, found: list[statements.Statement]) -> list[NewPassage]:

@@ -58,6 +58,17 @@ async def of_memories(connection: Connection, ids: Sequence[int]) -> list[Exampl
     return [made(Example, row) for row in rows]
 
 
+async def unembedded(connection: Connection, embedder: str) -> list[Example]:
+    """The examples of standing memories whose question was embedded by another embedder."""
+    rows = await (await connection.execute(_SQL["unembedded"], {"embedder": embedder})).fetchall()
+    return [made(Example, row) for row in rows]
+
+
+async def embed(connection: Connection, id: int, embedder: str, embedding: Embedding) -> None:
+    """Keeps the embedding of an example's question, shape [d]."""
+    await connection.execute(_SQL["embed"], {"id": id, "embedder": embedder, "embedding": vector(embedding)})
+
+
 async def quiz(connection: Connection) -> list[Example]:
     """The quiz examples of all memories that stand."""
     return [made(Example, row) for row in await (await connection.execute(_SQL["quiz"])).fetchall()]

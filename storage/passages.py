@@ -93,6 +93,11 @@ async def replace(
     return len(values)
 
 
+async def renew(connection: Connection, embedder: str) -> None:
+    """Gives the passages of memories their memory's vector where that is this embedder's and theirs another's."""
+    await connection.execute(_SQL["renew"], {"embedder": embedder})
+
+
 async def search(
     connection: Connection, embedding: Embedding, text: str, audiences: Sequence[int], embedder: str, limit: int
 ) -> list[Hit]:

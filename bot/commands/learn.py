@@ -12,7 +12,6 @@ from bot.settings import Settings
 from storage.errors import NightschoolError
 
 if TYPE_CHECKING:
-    from bot.assembly import Assembly
     from connectors.connector import Connector, Synced
     from storage.database import Database
 
@@ -59,7 +58,8 @@ def sync(
                             raise
                         broken.append(error)  # one folder that is away does not keep the others from being read
                 made = 0
-                if await _news(school):
+                # Asked without the model, so that a sync without news is quick.
+                if await notes.waiting(school.database, school.team, await school.embedder_name()):
                     line("making notes", 0, None, "")
                     made = await notes.index(
                         school.database,
@@ -224,15 +224,6 @@ async def _known(database: "Database", team_id: int) -> list[tuple[str, "Connect
     if not found:
         raise NoSources
     return found
-
-
-async def _news(school: "Assembly") -> bool:
-    """Whether something has no passages yet; asked without the model, so that a sync without news is quick."""
-    from storage import documents, messages
-
-    name = await school.embedder_name()
-    async with school.database.team(school.team.id) as connection:
-        return bool(await documents.unindexed(connection, name) or await messages.unindexed(connection, name))
 
 
 def _show_synced(done: list[tuple[str, "Synced"]], passages: int) -> None:

@@ -17,3 +17,13 @@ SELECT id, memory_id, kind, question, answer FROM examples WHERE memory_id = ANY
 SELECT e.id, e.memory_id, e.kind, e.question, e.answer FROM examples e
 JOIN memories m ON m.team_id = e.team_id AND m.id = e.memory_id
 WHERE e.kind = 'quiz' AND m.state IN ('noted', 'studied', 'learnt') ORDER BY e.memory_id, e.id;
+
+-- name: unembedded
+-- The examples of standing memories with another embedder's embedding
+SELECT e.id, e.memory_id, e.kind, e.question, e.answer FROM examples e
+JOIN memories m ON m.team_id = e.team_id AND m.id = e.memory_id
+WHERE m.state NOT IN ('retracted', 'forgotten') AND e.embedder <> %(embedder)s ORDER BY e.id;
+
+-- name: embed
+-- Keep the embedding of a question
+UPDATE examples SET embedder = %(embedder)s, embedding = %(embedding)s WHERE id = %(id)s;

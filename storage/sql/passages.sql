@@ -19,6 +19,11 @@ DELETE FROM passages WHERE document_id = %(document_id)s OR message_id = %(messa
 INSERT INTO passages (document_id, message_id, memory_id, ordinal, heading, text, embedder, embedding)
 VALUES (%(document_id)s, %(message_id)s, %(memory_id)s, %(ordinal)s, %(heading)s, %(text)s, %(embedder)s, %(embedding)s);
 
+-- name: renew
+-- Give the passages of memories their memory's vector where they have another embedder's
+UPDATE passages p SET embedder = m.embedder, embedding = m.embedding FROM memories m
+WHERE m.team_id = p.team_id AND m.id = p.memory_id AND m.embedder = %(embedder)s AND p.embedder <> m.embedder;
+
 -- name: search
 -- Reciprocal rank fusion of cosine similarity and full text over what these audiences may know; long columns come last
 WITH question AS (

