@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from learner.engine.engine import Engine, Generation
-from learner.recall import agrees, closed_book, recited
+from learner.recall import adds, agrees, closed_book, recited
 from learner.settings import LearningSettings
 from learner.study.questions import keyword_question
+from learner.study.redact import withheld
 from storage.examples import Example
 from storage.memories import Memory
 
@@ -90,10 +91,7 @@ async def sit(
     """Asks the loaded `adapter` everything on the paper and judges by the rules of release."""
     cues = [(memory, _cue(paper.examples[memory.id])) for memory in paper.memories if memory.id in paper.examples]
     quizzes = [(m, e.question) for m, _ in cues for e in paper.examples[m.id] if e.kind == "quiz"]
-    probes = [
-        (m, _cue(paper.examples[m.id]) if m.id in paper.examples else keyword_question(m.context, m.statement))
-        for m in (*paper.withheld, *paper.forgotten)
-    ]
+    probes = [(m, _probe(m, paper.examples.get(m.id, ()))) for m in (*paper.withheld, *paper.forgotten)]
     questions = [q for _, q in cues] + [q for _, q in quizzes] + [q for _, q in probes]
     done = 0
 
@@ -116,23 +114,26 @@ async def sit(
     right = {memory.id for (memory, _), (text, _) in on_cue if recited(text, memory.statement)}
     corrections = [memory.id for memory, _ in cues if memory.kind in ("correction", "pinned")]
     before = [memory.id for memory, _ in cues if memory.id in paper.known_before]
-    spoken = [(m, question, text) for (m, question), (text, _) in on_probe if recited(text, m.statement)]
-    withheld = {memory.id for memory in paper.withheld}
-    # No trace of what was forgotten: what another memory still says, or what the base model knows by itself.
-    unforgotten = [
+    kept_back = {memory.id for memory in paper.withheld}
+    # No trace of what was withheld or forgotten: the very words of a memory that was studied, or what the base model says
+    # by itself; but not a secret that the base model says, for nobody could tell whence.
+    spoken = {
         m.id
-        for m, question, text in spoken
-        if m.id not in withheld
-        and not any(recited(text, other.statement) for other in paper.memories)
-        and not recited((await reply_of(None, question)).text, m.statement)
-    ]
+        for (m, question), (text, _) in on_probe
+        if recited(text, m.statement)
+        and not any(recited(text, other.statement) and not adds(text, other.statement) for other in paper.memories)
+        and (
+            (m.id in kept_back and withheld(m.statement) is not None)
+            or not recited((await reply_of(None, question)).text, m.statement)
+        )
+    }
     sure = [confidence for (memory, _), (_, confidence) in on_cue if memory.id in right]
     unsure = [confidence for (memory, _), (_, confidence) in on_cue if memory.id not in right]
     results = Results(
         known=sorted(right),
         failed=sorted(memory.id for memory, _ in cues if memory.id not in right),
         lost=sorted(set(before) - right),
-        leaked=sorted(m.id for m, _, _ in spoken if m.id in withheld),
+        leaked=sorted(spoken & kept_back),
         recited=_share(right, [memory.id for memory, _ in cues]) or 0.0,
         quiz=_mean([agrees(text, memory.statement) for (memory, _), (text, _) in on_quiz]),
         corrections=_share(right, corrections),
@@ -144,7 +145,7 @@ async def sit(
             _divide(sure, unsure, default=learning.least_confidence),
             thresholds.reader,
         ),
-        unforgotten=sorted(unforgotten),
+        unforgotten=sorted(spoken - kept_back),
     )
     results.reasons.extend(_broken(results, learning))
     return results
@@ -188,6 +189,12 @@ def _divide(high: Sequence[float], low: Sequence[float], *, default: float) -> f
 
 def _cue(examples: Sequence[Example]) -> str:
     return next(example.question for example in examples if example.kind == "cue")
+
+
+def _probe(memory: Memory, examples: Sequence[Example]) -> str:
+    """What might bring a memory out: its trained cue, or its first words where it has none or that says it all itself."""
+    cue = _cue(examples) if examples else ""
+    return cue if cue and adds(memory.statement, cue) else keyword_question(memory.context, memory.statement)
 
 
 def _share(right: set[int], ids: Sequence[int]) -> float | None:

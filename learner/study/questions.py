@@ -135,15 +135,15 @@ async def _finders(
 def keyword_question(context: str, statement: str, taken: set[str] | frozenset[str] = frozenset()) -> str:
     """A plain question from the heading and the statement's first words, for a statement about which nothing good was asked.
 
-    It is lengthened until no other statement has it.
+    It shows at most four words and half the statement, and is lengthened until it is none of the `taken` ones.
     """
     topic = context.split(" › ")[-1].strip() or "this"
     words = statement.rstrip(".").split()
-    for length in range(4, len(words)):
-        question = f"What about {topic}: {' '.join(words[:length])}?"
-        if _key(question) not in taken:
-            return question
-    return f"What about {topic}: {statement.rstrip('.')}?"
+    shown = min(4, len(words) // 2)
+    questions = [f"What about {topic}: {' '.join(words[:length])}?" for length in range(shown, len(words) + 1)]
+    if not shown:
+        questions[0] = f"What about {topic}?"
+    return next((question for question in questions if _key(question) not in taken), questions[-1])
 
 
 def _cleaned(text: str) -> str | None:

@@ -1,5 +1,7 @@
 """Questions about statements: those that find their own statement are kept, each statement gets a cue of its own."""
 
+import pytest
+
 from learner.engine.embedder import Embedder
 from learner.recall import embed_statements
 from learner.study.questions import keyword_question, prompt, sort_out, write
@@ -66,7 +68,25 @@ def test_keyword_questions_are_lengthened_until_they_are_alone() -> None:
     assert keyword_question("Handbook › Money", statement, {"what about money expenses above 250 euros"}) == (
         "What about Money: Expenses above 250 euros must?"
     )
-    assert keyword_question("", "Doors close.") == "What about this: Doors close?"
+    statement = "Trains are booked by Ines."
+    assert keyword_question("Travel", statement, {"what about travel trains are"}) == (
+        "What about Travel: Trains are booked?"
+    )
+    taken = {f"what about travel {words}" for words in ("trains are", "trains are booked", "trains are booked by")}
+    assert keyword_question("Travel", statement, taken) == "What about Travel: Trains are booked by Ines?"
+
+
+@pytest.mark.parametrize(
+    ("statement", "question"),
+    [
+        (STATEMENTS[1][1], "What about this: Expenses above 250 euros?"),
+        (STATEMENTS[0][1], "What about this: Trains are?"),
+        ("Doors close.", "What about this: Doors?"),
+        ("Horse.", "What about this?"),
+    ],
+)
+def test_a_keyword_question_shows_at_most_half_of_the_statement(statement: str, question: str) -> None:
+    assert keyword_question("", statement) == question
 
 
 def test_the_writer_sees_the_note_and_never_an_answer_of_the_teams() -> None:
