@@ -8,7 +8,6 @@ way is word for word the statement's beginning (bot/stream.py).
 """
 
 import asyncio
-import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -266,7 +265,7 @@ class Colleague:
             log.error("the adapter at work cannot be used", team=self._team.key, error=str(error))
             return None
         grounded = [agrees(reply.text, memory.statement) for reply, memory in zip(replies, told, strict=True)]
-        confidence = min(sure(reply) for reply in replies)
+        confidence = min(reply.confidence for reply in replies)
         if confidence < self._thresholds.confidence and not all(grounded):
             return None
         lines = [
@@ -324,7 +323,10 @@ class Colleague:
         reply = await self.read(question, [hit.passage for hit in evidence])
         said = reply.text.strip()
         spent = replace(
-            shown, prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens, confidence=sure(reply)
+            shown,
+            prompt_tokens=reply.prompt_tokens,
+            completion_tokens=reply.completion_tokens,
+            confidence=reply.confidence,
         )
         if any(agrees(said, h.passage.text) for h in evidence):
             return replace(spent, text=said, quoted=False)
@@ -367,11 +369,6 @@ class Colleague:
 def quote(text: str) -> str:
     """A quotation, marked as one."""
     return f"“{text}”"
-
-
-def sure(reply: Generation) -> float:
-    """Geometric mean of the reply's token probabilities, 0 to 1."""
-    return math.exp(sum(reply.logprobs) / max(1, len(reply.logprobs)))
 
 
 def _with_thread(question: str, earlier: Sequence[Answer]) -> str:

@@ -1,5 +1,6 @@
 """The one contract between the rest of Nightschool and whatever runs the model."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,11 @@ class Generation:
     logprobs: tuple[float, ...]
     seconds: float
     finished: bool
+
+    @property
+    def confidence(self) -> float:
+        """Geometric mean of the tokens' probabilities, 0 to 1."""
+        return math.exp(sum(self.logprobs) / max(1, len(self.logprobs)))
 
 
 class Engine(Protocol):

@@ -104,7 +104,7 @@ async def sit(
         done += 1
         if progress:
             progress(done, len(questions))
-        return reply.text, math.exp(sum(reply.logprobs) / max(1, len(reply.logprobs)))
+        return reply.text, reply.confidence
 
     replies = await asyncio.gather(*(ask(question) for question in questions))
     on_cue = list(zip(cues, replies, strict=False))
