@@ -78,7 +78,7 @@ class Arms:
         [vector] = await embedder.embed([question])
         async with self._school.database.team(self._school.team.id) as connection:
             everyone = [(await audiences.whole_team(connection)).id]
-            near = await memories.nearest(connection, vector, everyone, embedder.name, 20, ["learnt"])
+            near = await memories.nearest(connection, vector, everyone, embedder.name, 20, ["learnt"], True)
             cues = await examples.of_memories(connection, [n.memory.id for n in near])
         cue_of = {example.memory_id: example.question for example in cues if example.kind == "cue"}
         speakable = [n for n in near if n.memory.id in cue_of and n.memory.conflict is None]

@@ -30,6 +30,7 @@ from storage.adapters import Version
 from storage.answers import Answer, Citation, NewAnswer, Route
 from storage.database import Database
 from storage.errors import DatabaseAway, NightschoolError
+from storage.memories import Near
 from storage.passages import Hit, Passage
 from storage.teams import Team
 
@@ -217,13 +218,15 @@ class Colleague:
         vector = (await self._embedder.embed([search]))[0]
         async with self._database.team(self._team.id) as connection:
             near = await memories.nearest(
-                connection, vector, allowed, self._embedder.name, _NEAREST, ["noted", "studied", "learnt"]
+                connection, vector, allowed, self._embedder.name, _NEAREST, ["noted", "studied", "learnt"], True
             )
+            heirs = {n.memory.statement: n for n in near if n.found_by.id != n.memory.id}
+            newer = await passages.saying(connection, list(heirs), allowed) if heirs else []
             hits = await passages.search(connection, vector, search, allowed, self._embedder.name, _NEAREST)
             cues = await examples.of_memories(connection, [n.memory.id for n in near])
         # What a night held back in a dispute is not told as the truth; its passage is not found either.
         found = await match(self._embedder, search, [n for n in near if n.memory.conflict is None])
-        hits = await self._ordered(search, hits)
+        hits = await self._ordered(search, hits, [(heirs[passage.text], passage) for passage in newer])
         cue_of = {example.memory_id: example.question for example in cues if example.kind == "cue"}
         stream = Stream(on_text)
         draft = (
@@ -332,20 +335,33 @@ class Colleague:
             return replace(spent, text=said, quoted=False)
         return spent
 
-    async def _ordered(self, question: str, hits: Sequence[Hit]) -> list[Hit]:
-        """The passages by late interaction with the question; what a newer one among them overrides leads to that one."""
+    async def _ordered(self, question: str, hits: list[Hit], heirs: Sequence[tuple[Near, Passage]]) -> list[Hit]:
+        """The passages by late interaction with the question; what a newer one overrides leads to that one.
+
+        People ask in the words they know, and those may be an old sentence's: its likeness counts for what overrides it,
+        be it by the ledger (`heirs`, each found by what it overrode) or by a passage among the hits.
+        """
+        there = {hit.passage.id for hit in hits}
+        hits = hits + [
+            Hit(passage, near.statement_similarity or 0.0, 0.0) for near, passage in heirs if passage.id not in there
+        ]
         if not hits:
             return []
         pairs = [(hit.passage.heading, hit.passage.text) for hit in hits]
-        dense = np.array([hit.similarity for hit in hits], dtype=np.float32)
-        scores = await interact(self._embedder, question, pairs, dense)
+        old = [(near.found_by.context, near.found_by.statement) for near, _ in heirs]
+        dense = [hit.similarity for hit in hits] + [near.statement_similarity or 0.0 for near, _ in heirs]
+        scores, lent = np.split(
+            await interact(self._embedder, question, pairs + old, np.array(dense, dtype=np.float32)), [len(hits)]
+        )
+        place = {hit.passage.id: n for n, hit in enumerate(hits)}
+        for (_, passage), score in zip(heirs, lent, strict=True):
+            scores[place[passage.id]] = max(scores[place[passage.id]], score)
         vectors = await embed_statements(self._embedder, pairs)
-        # People ask in the words they know, and those are the old sentence's: its likeness counts for the new one.
         newer = select.outdated([hit.passage for hit in hits], vectors)
-        for old, heir in newer.items():
+        for outdated, heir in newer.items():
             while heir in newer:
                 heir = newer[heir]
-            scores[heir] = max(scores[heir], scores[old])
+            scores[heir] = max(scores[heir], scores[outdated])
         order = [n for n in np.argsort(-scores).tolist() if n not in newer]
         return [replace(hits[n], similarity=float(scores[n])) for n in order]
 

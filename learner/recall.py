@@ -63,7 +63,7 @@ async def match(embedder: Embedder, question: str, near: Sequence[Near]) -> list
     if not near:
         return []
     dense = np.array([_similarity(one) for one in near], dtype=np.float32)
-    scores = await interact(embedder, question, [(n.memory.context, n.memory.statement) for n in near], dense)
+    scores = await interact(embedder, question, [(n.found_by.context, n.found_by.statement) for n in near], dense)
     order = np.argsort(-scores).tolist()
     lead = certainty(scores)
     return [

@@ -79,11 +79,14 @@ class NewMemory:
 class Near:
     """A memory near a question: cosine similarities to its statement and to its nearest cue or training example.
 
+    `found_by` is the memory whose words these are: itself, or one that it overrides. People ask in the words they know.
+
     `similarity`, by which they are ordered, is the mean of the two (docs/lab-notes.md: better than either), or the one
     there is.
     """
 
     memory: Memory
+    found_by: Memory
     example: Example | None
     similarity: float
     statement_similarity: float | None
@@ -124,8 +127,11 @@ async def nearest(
     embedder: str,
     limit: int,
     states: Sequence[State],
+    by_overridden: bool = False,
 ) -> list[Near]:
     """The memories nearest to a question, by their statements and the best of their cue and training examples.
+
+    `by_overridden`: what they override counts for them too, the nearer of the two.
 
     Only those of these states and audiences whose source is switched on for retrieval, or that have no source.
     """
@@ -135,12 +141,15 @@ async def nearest(
         "embedder": embedder,
         "limit": limit,
         "states": list(states),
+        "by_overridden": by_overridden,
     }
     rows = await (await connection.execute(_SQL["nearest"], values)).fetchall()
-    memories = {memory.id: memory for memory in await of_ids(connection, [row["id"] for row in rows])}
+    ids = {row[name] for row in rows for name in ("id", "found_by")}
+    memories = {memory.id: memory for memory in await of_ids(connection, sorted(ids))}
     return [
         Near(
             memories[row["id"]],
+            memories[row["found_by"]],
             Example(row["example_id"], row["id"], row["example_kind"], row["question"], row["answer"])
             if row["example_id"] is not None
             else None,

@@ -120,6 +120,12 @@ async def search(
     return [Hit(made(Passage, row), float(row["similarity"]), float(row["rank"])) for row in rows]
 
 
+async def saying(connection: Connection, texts: Sequence[str], audiences: Sequence[int]) -> list[Passage]:
+    """For each of `texts` the newest passage that is exactly it and that these audiences may know, where there is one."""
+    values = {"texts": list(texts), "audiences": list(audiences)}
+    return [made(Passage, row) for row in await (await connection.execute(_SQL["saying"], values)).fetchall()]
+
+
 async def all(connection: Connection, audiences: Sequence[int]) -> list[Passage]:
     """Every passage that these audiences may know, in reading order."""
     rows = await (await connection.execute(_SQL["all"], {"audiences": list(audiences)})).fetchall()

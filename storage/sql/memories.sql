@@ -83,27 +83,37 @@ WHERE m.kind = 'correction' AND (m.feedback_id = f.id
   OR (m.feedback_id IS NULL AND m.answer_id = f.answer_id AND m.person_id IS NOT DISTINCT FROM f.person_id));
 
 -- name: nearest
--- The memories nearest to a question, by statement and by their best example; LATERAL is fast even before tables are analyzed
-WITH scored AS MATERIALIZED (
-  SELECT m.id, asked.id AS example_id, asked.kind AS example_kind, asked.question, asked.answer,
+-- The memories nearest to a question, by statement and by their best example, their own or those of what they override; LATERAL
+-- is fast even before tables are analyzed
+WITH RECURSIVE meant AS (
+  SELECT id, id AS found_by FROM memories
+  WHERE state = ANY(%(states)s::text[]) AND audience_id = ANY(%(audiences)s::bigint[]) AND superseded_by IS NULL
+  UNION
+  SELECT meant.id, old.id FROM memories old JOIN meant ON old.superseded_by = meant.found_by
+  WHERE %(by_overridden)s AND old.reason = 'overridden' AND old.audience_id = ANY(%(audiences)s::bigint[])
+), scored AS MATERIALIZED (
+  SELECT meant.id, meant.found_by, asked.id AS example_id, asked.kind AS example_kind, asked.question, asked.answer,
     asked.similarity AS question_similarity,
     CASE WHEN m.embedder = %(embedder)s THEN coalesce(1 - nullif(m.embedding <=> %(embedding)s, 'NaN'), 0) END AS statement_similarity
-  FROM memories m LEFT JOIN LATERAL (
+  FROM meant JOIN memories m ON m.id = meant.found_by LEFT JOIN LATERAL (
     SELECT e.id, e.kind, e.question, e.answer, coalesce(1 - nullif(e.embedding <=> %(embedding)s, 'NaN'), 0) AS similarity
     FROM examples e
     WHERE e.team_id = m.team_id AND e.memory_id = m.id AND e.kind IN ('cue', 'train') AND e.embedder = %(embedder)s
       AND e.embedding IS NOT NULL
     ORDER BY similarity DESC, e.id LIMIT 1
   ) asked ON true
-  WHERE m.state = ANY(%(states)s::text[]) AND m.audience_id = ANY(%(audiences)s::bigint[]) AND m.superseded_by IS NULL
+), compared AS (
+  SELECT scored.*, CASE
+      WHEN question_similarity IS NULL THEN statement_similarity
+      WHEN statement_similarity IS NULL THEN question_similarity
+      ELSE (question_similarity + statement_similarity) / 2
+    END AS similarity
+  FROM scored WHERE num_nonnulls(question_similarity, statement_similarity) > 0
+), best AS (
+  SELECT DISTINCT ON (id) * FROM compared ORDER BY id, similarity DESC, found_by
 )
-SELECT scored.*, CASE
-    WHEN question_similarity IS NULL THEN statement_similarity
-    WHEN statement_similarity IS NULL THEN question_similarity
-    ELSE (question_similarity + statement_similarity) / 2
-  END AS similarity
-FROM scored JOIN memories_told told USING (id)
-WHERE num_nonnulls(question_similarity, statement_similarity) > 0 AND NOT told.mute
+SELECT best.* FROM best JOIN memories_told told USING (id)
+WHERE NOT told.mute
 ORDER BY similarity DESC, id
 LIMIT %(limit)s;
 

@@ -50,6 +50,12 @@ SELECT p.id, p.document_id, p.message_id, p.memory_id, p.ordinal, p.heading, p.t
 FROM fused JOIN passages_told p USING (id)
 ORDER BY fused.rank DESC, fused.similarity DESC, id;
 
+-- name: saying
+-- The passages that say these statements word for word, the newest for each
+SELECT DISTINCT ON (text) id, document_id, message_id, memory_id, ordinal, heading, text, audience_id, written_at, title, uri
+FROM passages_told WHERE text = ANY(%(texts)s::text[]) AND told AND audience_id = ANY(%(audiences)s::bigint[])
+ORDER BY text, written_at DESC NULLS LAST, id DESC;
+
 -- name: neighbours
 -- The passages around one within its parent
 SELECT p.id, p.document_id, p.message_id, p.memory_id, p.ordinal, p.heading, p.text, p.audience_id, p.written_at, p.title, p.uri

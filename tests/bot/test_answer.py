@@ -16,7 +16,7 @@ from bot.answer import EmptyQuestion, QuestionTooLong
 from learner import release
 from learner.engine import engine as engines
 from learner.engine.local import LocalEngine
-from storage import adapters, answers, documents, sources, teams
+from storage import adapters, answers, documents, memories, sources, teams
 from storage.adapters import Version
 from storage.database import Database
 from storage.errors import AdapterCorrupt, NightschoolError
@@ -64,6 +64,21 @@ async def test_a_correction_overrides_at_once(school: School) -> None:
     assert after.text == "“It's Jonas who approves expenses above 250 euros.”"
     assert [source.title for source in after.sources] == ["told by Nora"]
     assert "Marta" not in after.text
+
+
+async def test_what_is_asked_in_the_words_of_an_old_page_is_answered_by_the_new_one(school: School) -> None:
+    old, new = "Receipts are handed in through Paperclip.", "Since March we use Tallybox, no longer Paperclip."
+    await school.page((old, "The kitchen closes at six."), "Expenses", days_old=300)
+    await school.page((new, "The office in Kiel opens at nine."), "Decisions", days_old=3)
+    colleague = school.colleague()
+    by_day = await ask(colleague, "Where do I hand in my receipts?")
+    assert new in by_day.text and old not in by_day.text
+    held = {memory.statement: memory for memory in await school.collect()}
+    async with school.database.team(school.team.id) as connection:
+        await memories.supersede(connection, held[old].id, held[new].id)
+    after = await ask(colleague, "Where do I hand in my receipts?")
+    assert new in after.text and old not in after.text
+    assert after.sources[0].quote == new
 
 
 async def test_a_private_channel_is_never_quoted_outside(school: School) -> None:

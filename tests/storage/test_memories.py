@@ -253,6 +253,23 @@ async def test_nearest_looks_at_statements_and_at_the_best_example(connection, e
     assert await memories.nearest(connection, [1.0, 0.0], [everybody.id], "e", 5, ["learnt"]) == []
 
 
+async def test_nearest_finds_what_overrides_by_the_words_of_what_it_overrides(connection, everybody):
+    first, second, third, other = await noted(
+        connection, everybody, "On Monday.", "On Tuesday.", "Wednesdays!", "Soup."
+    )
+    vectors = {first: [1.0, 0.0], second: [0.8, 0.6], third: [0.0, 1.0], other: [0.6, 0.8]}
+    for memory, vector in vectors.items():
+        await memories.embed(connection, memory.id, "e", vector)
+    await memories.supersede(connection, first.id, second.id)
+    await memories.supersede(connection, second.id, third.id)
+    near = await memories.nearest(connection, [1.0, 0.0], [everybody.id], "e", 5, STANDING, True)
+    assert [(n.memory.id, n.found_by.id) for n in near] == [(third.id, first.id), (other.id, other.id)]
+    assert near[0].similarity == pytest.approx(1.0)
+    # Who looks for something to forget means the words themselves.
+    near = await memories.nearest(connection, [1.0, 0.0], [everybody.id], "e", 5, STANDING)
+    assert [n.memory.id for n in near] == [other.id, third.id]
+
+
 async def test_nearest_is_silent_on_a_source_that_is_switched_off_for_retrieval(
     connection, document, source, everybody
 ):
