@@ -28,7 +28,8 @@ def sync(
     context: typer.Context,
     folder: Annotated[Path | None, typer.Argument(help="A folder of documents; it is remembered.")] = None,
     chat: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A conversation: JSON lines of id, channel, author, at, text.")
+        Path | None,
+        typer.Option(metavar="FILE", help="A conversation: JSON lines of id, channel, private, author, at, text."),
     ] = None,
 ) -> None:
     """Read what is new in a folder or a conversation; without either, in all sources read before.

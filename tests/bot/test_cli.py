@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from bot.cli import app
 from bot.commands.start import Call, bounded
+from connectors.conversation import Line
 from storage.database import Database
 from storage.errors import NightschoolError
 from storage.teams import Team
@@ -82,6 +83,12 @@ def test_help_is_quick_and_names_every_command() -> None:
 def test_every_command_explains_itself_with_an_example(command: str) -> None:
     said = CliRunner().invoke(app, [command, "--help"]).stdout
     assert f"Example: nightschool {command}" in said
+
+
+def test_the_help_of_sync_names_all_that_a_message_must_have() -> None:
+    said = CliRunner().invoke(app, ["sync", "--help"], env={"COLUMNS": "300"}).stdout
+    needed = ", ".join(name for name, field in Line.model_fields.items() if field.is_required())
+    assert f"JSON lines of {needed}." in said
 
 
 def test_a_bad_setting_is_one_line_and_exit_code_2(run: Run, tmp_path: Path) -> None:
