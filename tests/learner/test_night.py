@@ -112,7 +112,8 @@ async def test_secrets_private_words_and_switched_off_sources_never_reach_the_tr
     assert any("Jonas" in row["chosen"] and "Marta" in row["rejected"] for row in seen if "chosen" in row)
     # Redaction is counted by kind, without the words.
     withheld = night.report["withheld"]
-    assert sum(withheld.values()) >= 3 and {"password", "iban"} <= set(withheld)
+    # The password's page has given way to what was said of it, before there was anything to withhold.
+    assert sum(withheld.values()) >= 3 and {"api key", "iban"} <= set(withheld)
     assert not any(secret in str(night.report) for secret in ("Tr0ub4dor", "AKIA", "DE89"))
     async with school.database.team(school.team.id) as connection:
         assert "4.2" not in str(await preferences.of_night(connection, night.id))
