@@ -1,6 +1,6 @@
 """The ledger takes in what was written, said and corrected: documents and messages become memories."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from learner.engine.embedder import Embedder
 from learner.recall import embed_statements
@@ -27,47 +27,65 @@ async def collect(
         said = await messages.current(connection)
     from_pages = {memory.document_id for memory in known if memory.state != "retracted"}
     from_messages = {memory.message_id for memory in known if memory.state != "retracted"}
-    new: list[NewMemory] = []
+    new: list[list[NewMemory]] = []
     for page in pages:
         if page.id not in from_pages:
-            new += [
-                NewMemory(
-                    statement=found.text,
-                    context=found.context,
-                    kind="document",
-                    document_id=page.id,
-                    audience_id=page.audience_id,
-                    author=page.author,
-                    said_at=page.written_at,
-                )
-                for found in statements.of_document(page.text, page.title)
-            ]
+            new.append(
+                [
+                    NewMemory(
+                        statement=found.text,
+                        context=found.context,
+                        kind="document",
+                        document_id=page.id,
+                        audience_id=page.audience_id,
+                        author=page.author,
+                        said_at=page.written_at,
+                    )
+                    for found in statements.of_document(page.text, page.title)
+                ]
+            )
     for message in said:
         if message.id not in from_messages:
-            new += [
-                NewMemory(
-                    statement=found.text,
-                    context=found.context,
-                    kind="message",
-                    message_id=message.id,
-                    audience_id=message.audience_id,
-                    person_id=message.person_id,
-                    author=message.author,
-                    said_at=message.said_at,
-                )
-                for found in statements.of_message(message.text, f"#{message.channel}")
-            ]
-    saved = 0
-    for start in range(0, len(new), _CHUNK):
+            new.append(
+                [
+                    NewMemory(
+                        statement=found.text,
+                        context=found.context,
+                        kind="message",
+                        message_id=message.id,
+                        audience_id=message.audience_id,
+                        person_id=message.person_id,
+                        author=message.author,
+                        said_at=message.said_at,
+                    )
+                    for found in statements.of_message(message.text, f"#{message.channel}")
+                ]
+            )
+    saved = done = 0
+    # A page is in the ledger whole or not at all: one with some of its memories counts as taken in.
+    for some in _together(new):
         async with database.team(team.id) as connection:
-            saved += len(await memories.save_all(connection, new[start : start + _CHUNK]))
+            saved += len(await memories.save_all(connection, [memory for one in some for memory in one]))
+        done += len(some)
         if progress:
-            progress(0.5 * min(1.0, (start + _CHUNK) / len(new)))
+            progress(0.5 * done / len(new))
     async with database.team(team.id) as connection:
         # A sentence that an edit took away overrides nothing any more.
         await memories.restore(connection)
     embedded = await embed(database, team, embedder)
     return {"documents": len(pages), "messages": len(said), "memories": saved, "embedded": embedded}
+
+
+def _together(groups: Sequence[list[NewMemory]]) -> Iterator[list[list[NewMemory]]]:
+    """Neighbouring groups, none of them parted, with some _CHUNK memories together."""
+    some: list[list[NewMemory]] = []
+    for group in groups:
+        some.append(group)
+        if sum(map(len, some)) >= _CHUNK:
+            yield some
+            some = []
+    if some:
+        yield some
 
 
 async def embed(database: Database, team: Team, embedder: Embedder) -> int:
