@@ -160,7 +160,8 @@ async def choose(work: Work) -> Result:
         for dispute in disputes:
             await memories.set_conflict(connection, dispute.held_back, dispute.words)
         heard = [n for n, memory in enumerate(candidates) if memory.id not in held_back]
-        overridden = select.overridden([candidates[n] for n in heard], vectors[heard])
+        spent = await memories.overriders(connection)
+        overridden = select.overridden([candidates[n] for n in heard], vectors[heard], spent)
         for pair in overridden:
             await memories.supersede(connection, pair.old, pair.new)
     if not candidates:

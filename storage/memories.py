@@ -243,6 +243,11 @@ async def restore(connection: Connection, gone: Sequence[Reason] = (*_GONE, "sup
         await connection.execute(_SQL["stand_again"], {"ids": [row["id"] for row in rows if row["stands"]]})
 
 
+async def overriders(connection: Connection) -> set[int]:
+    """Ids of the memories that override another one."""
+    return {row["id"] for row in await (await connection.execute(_SQL["overriders"])).fetchall()}
+
+
 async def embed(connection: Connection, id: int, embedder: str, embedding: Embedding) -> None:
     """Keeps the embedding of a memory's statement, shape [d]."""
     await connection.execute(_SQL["embed"], {"id": id, "embedder": embedder, "embedding": vector(embedding)})

@@ -3,7 +3,7 @@
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -62,19 +62,25 @@ class Overridden:
     new: int
 
 
-def overridden(memories: Sequence[Memory], vectors: NDArray[np.float32]) -> list[Overridden]:
-    """All pairs where a newer memory overrides an older one; `vectors` (n, d) are the statements' own, row by row."""
+def overridden(
+    memories: Sequence[Memory], vectors: NDArray[np.float32], spent: Set[int] = frozenset()
+) -> list[Overridden]:
+    """All pairs where a newer memory overrides an older one; `vectors` (n, d) are the statements' own, row by row.
+
+    `spent` are ids of memories that override something already: what stands beside that is not theirs to override.
+    """
     similarity = vectors @ vectors.T
-    found = []
+    found: dict[int, tuple[float, int]] = {}
     for new, memory in enumerate(memories):
         rivals = (n for n in np.argsort(-similarity[new]).tolist() if n != new and _newer(memory, memories[n]))
         # One new sentence changes one old one: the nearest. Others alike are about something beside it. What a person
         # says in so many words may contradict several pages, if they say much the same.
         for nth, old in enumerate(itertools.islice(rivals, RIVALS_OF_TOLD if memory.kind in TOLD else 1)):
             alike = float(similarity[new, old])
-            if (nth == 0 or alike >= _REPEATS) and overrides(memory, memories[old], alike):
-                found.append(Overridden(old=memories[old].id, new=memory.id))
-    return found
+            first = nth == 0 and memory.id not in spent
+            if (first or alike >= _REPEATS) and overrides(memory, memories[old], alike):
+                found[old] = max(found.get(old, (0.0, new)), (alike, new))
+    return [Overridden(old=memories[old].id, new=memories[new].id) for old, (_, new) in sorted(found.items())]
 
 
 def overrides(new: Memory, old: Memory, similarity: float) -> bool:
@@ -88,37 +94,35 @@ def overrides(new: Memory, old: Memory, similarity: float) -> bool:
 
 
 def outdated(passages: Sequence[Passage], vectors: NDArray[np.float32]) -> dict[int, int]:
-    """{index of a passage that a newer one among them overrides: that one's index}; `vectors` (n, d) are theirs."""
+    """{index of a passage that a newer one among them overrides: that one's index}; `vectors` (n, d) are theirs.
+
+    Stricter than `overridden`: among a question's few passages the one that a sentence overrides may be missing, and
+    the nearest older one be about something beside it.
+    """
     similarity = vectors @ vectors.T
-    found: dict[int, int] = {}
+    found: dict[int, tuple[float, int]] = {}
     for new, passage in enumerate(passages):
-        told = passage.memory_id is not None
-        rivals = 0
         for old in np.argsort(-similarity[new]).tolist():
-            other = passages[old]
+            other, alike = passages[old], float(similarity[new, old])
             if passage.written_at is None or other.written_at is None or other.written_at >= passage.written_at:
                 continue
             if passage.document_id is not None and passage.document_id == other.document_id:
                 continue
-            alike = float(similarity[new, old])
-            if (rivals == 0 or alike >= _REPEATS) and _says_otherwise(passage.text, other.text, alike, told=told):
-                rival = passages[found[old]].written_at if old in found else None
-                if rival is None or rival < passage.written_at:
-                    found[old] = new
-            rivals += 1
-            if rivals == (RIVALS_OF_TOLD if told else 1):
-                break
-    return found
+            told = passage.memory_id is not None
+            if _says_otherwise(passage.text, other.text, alike, told=told, least=_REPEATS):
+                found[old] = max(found.get(old, (0.0, new)), (alike, new))
+            break
+    return {old: new for old, (_, new) in found.items()}
 
 
-def _says_otherwise(new: str, old: str, similarity: float, *, told: bool) -> bool:
+def _says_otherwise(new: str, old: str, similarity: float, *, told: bool, least: float = 0.0) -> bool:
     said, before = exact_parts(new), exact_parts(old)
     # "No longer on Thursdays" says itself which sentence it overrides: that one with the Thursday.
     if similarity >= _OVERRIDES_IF_NAMED and said - before and _given_up(new) & before:
         return True
     announced = bool(_CHANGE.search(new))
     needed = _OVERRIDES_IF_ANNOUNCED if announced else _OVERRIDES_IF_TOLD if told else _OVERRIDES
-    if similarity < needed:
+    if similarity < max(needed, least):
         return False
     if before <= said:
         # "On Tuesdays, no longer on Thursdays" names the old value too: then it must be much the same sentence.

@@ -141,6 +141,10 @@ UPDATE memories SET superseded_by = %(new)s,
   reason = coalesce(reason, 'overridden')
 WHERE id = %(old)s;
 
+-- name: overriders
+-- The memories that override something
+SELECT DISTINCT superseded_by AS id FROM memories WHERE superseded_by IS NOT NULL;
+
 -- name: hand_on
 -- What went overrides nothing: let what it had overridden be overridden by what overrode it, if anything did
 UPDATE memories m SET superseded_by = o.superseded_by FROM memories o
