@@ -79,7 +79,7 @@ async def measure(minutes: float, seed: int, kept: Path | None) -> dict[str, Any
             await colleague.wake()
 
             studied = await _studied(school)
-            covered = [q for q in answerable if any(q.right(m.statement) for m in studied)]
+            covered = [q for q in answerable if any(_answers(m, q) for m in studied)]
             alone = await asked(arms.adapter_cued, covered)
             uncued = await asked(arms.adapter, covered)
             after = await asked(arms.product, [q for q in questions if q.kind != "correction"])
@@ -141,6 +141,12 @@ async def asked(arm: Callable[[str], Awaitable[Said]], questions: Sequence[Quest
             return question, await arm(question.question)
 
     return list(await asyncio.gather(*map(one, questions)))
+
+
+def _answers(memory: Memory, question: Question) -> bool:
+    """True where a memory answers a question: what it says is right, and it is of a page (or the chat) that is asked about."""
+    there = Path(memory.uri).name in question.documents if question.documents else memory.kind == "message"
+    return there and question.right(memory.statement)
 
 
 async def _studied(school: Any) -> list[Memory]:
