@@ -40,11 +40,18 @@ UNKNOWN = "I don't know that yet. Tell me the answer and I'll study it tonight."
 _NEAREST = 20
 _BESIDE = 0.15
 """How much less like the question than the first a passage may be and still be quoted beside it (lab notes, 2026-11-25)."""
-# A follow-up leans on what was said before: short, or beginning like the middle of a talk.
-_FOLLOW_UP = re.compile(
-    r"^(and|but|so|also|or|what about|how about|why|then|which|what if|since when|until when)\b", re.I
+# A follow-up begins like the middle of a talk ("and for managers?", "in Kiel?") ...
+_GOES_ON = re.compile(
+    r"^(and|but|so|also|or|what about|how about|why|then|which|what if|since when|until when)\b|"
+    r"^(in|at|on|for|with|from|by|to)\b(\W+\w+){1,2}\W*$",
+    re.I,
 )
-_PRONOUN = re.compile(r"\b(it|that|they|them|those|these|this|he|she|there|one)\b", re.I)
+# ... or it may: with a pronoun ("the day that all come" and "is there a rule" are none), or of three words.
+_MAY_GO_ON = re.compile(
+    r"\b(it|they|them|he|she|him|her|those|these)\b|\b(about|for|of|with|like|than|is|does|was|do|did|why|how) (that|this)\b|"
+    r"\b(that|this|there|one)\W*$|^(\W*\w+){1,3}\W*$",
+    re.I,
+)
 
 
 class EmptyQuestion(NightschoolError):
@@ -214,7 +221,21 @@ class Colleague:
             everyone = (await audiences.whole_team(connection)).id
             allowed = await audiences.visible(connection, asked.person_id, asked.place_audience_id)
             earlier = await answers.thread(connection, asked.surface, asked.thread, 3) if asked.thread else []
-        search = _with_thread(question, earlier)
+        found, cue_of, hits = await self._look_up(question, allowed)
+        certain = bool(found) and found[0].certainty >= self._thresholds.weights
+        if earlier and (_GOES_ON.search(question) or (_MAY_GO_ON.search(question) and not certain)):
+            found, cue_of, hits = await self._look_up(_with_thread(question, earlier), allowed)
+        stream = Stream(on_text)
+        draft = (
+            await self._from_weights(found, cue_of, stream)
+            or self._from_correction(found, everyone)
+            or await self._from_notes(question, hits, asked.person_id, everyone)
+        )
+        stream.end(draft.text)
+        return draft
+
+    async def _look_up(self, search: str, allowed: Sequence[int]) -> tuple[list[Match], dict[int, str], list[Hit]]:
+        """What the ledger and the notes have near a question, best first: memories, {memory id: cue}, passages."""
         vector = (await self._embedder.embed([search]))[0]
         async with self._database.team(self._team.id) as connection:
             near = await memories.nearest(
@@ -226,16 +247,9 @@ class Colleague:
             cues = await examples.of_memories(connection, [n.memory.id for n in near])
         # What a night held back in a dispute is not told as the truth; its passage is not found either.
         found = await match(self._embedder, search, [n for n in near if n.memory.conflict is None])
-        hits = await self._ordered(search, hits, [(heirs[passage.text], passage) for passage in newer])
         cue_of = {example.memory_id: example.question for example in cues if example.kind == "cue"}
-        stream = Stream(on_text)
-        draft = (
-            await self._from_weights(found, cue_of, stream)
-            or self._from_correction(found, everyone)
-            or await self._from_notes(question, hits, asked.person_id, everyone)
-        )
-        stream.end(draft.text)
-        return draft
+        hits = await self._ordered(search, hits, [(heirs[passage.text], passage) for passage in newer])
+        return found, cue_of, hits
 
     async def _from_weights(self, found: Sequence[Match], cue_of: Mapping[int, str], stream: Stream) -> Draft | None:
         """Route 1: the memories meant are learnt; each one's own question brings it out of the adapter.
@@ -388,8 +402,10 @@ def quote(text: str) -> str:
 
 
 def _with_thread(question: str, earlier: Sequence[Answer]) -> str:
-    """What to look for: a short follow-up ("and for managers?") is understood with the question before it."""
-    leaning = _FOLLOW_UP.search(question) or len(question.split()) <= 4 or _PRONOUN.search(question)
-    if not earlier or not leaning:
-        return question
-    return f"{earlier[-1].question} {question}"
+    """What to look for in place of a follow-up ("and for managers?"): it, and the questions before it up to a whole one."""
+    asked = [question]
+    for answer in reversed(earlier):
+        asked.insert(0, answer.question)
+        if not _GOES_ON.search(answer.question) and not _MAY_GO_ON.search(answer.question):
+            break
+    return " ".join(asked)

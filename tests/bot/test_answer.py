@@ -153,6 +153,11 @@ async def test_a_follow_up_in_a_thread_is_understood(school: School) -> None:
     await colleague.answer(asked("How long does parental leave last in Portugal?", thread="t1"))
     follow_up = await colleague.answer(asked("And in Germany?", thread="t1"))
     assert "14 months" in follow_up.text
+    again = await colleague.answer(asked("and in Portugal?", thread="t1"))
+    assert "150 days" in again.text
+    # A whole question is none, be it short or have it a "that" in it; nor does it change the subject back.
+    whole = await colleague.answer(asked("On which floor is the printer that Germany has?", thread="t1"))
+    assert "second floor" in whole.text
     # Said anywhere else the same words have no such meaning.
     alone = await colleague.answer(asked("And in Germany?", thread="t2"))
     assert "14 months" not in alone.text
