@@ -1,5 +1,6 @@
 """The ways of answering that the benchmarks set side by side, each from one question to text and tokens."""
 
+import asyncio
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class Arms:
         self._colleague = colleague
         self._engine = engine
         self._sentences: tuple[list[Passage], np.ndarray] | None = None
+        self._reading = asyncio.Lock()
 
     @property
     def _adapter(self) -> str | None:
@@ -121,10 +123,11 @@ class Arms:
 
     async def _all(self) -> tuple[list[Passage], np.ndarray]:
         """Every sentence of the notes with its plain vector, embedded once: the honest baseline has no help from us."""
-        if self._sentences is None:
-            embedder = await self._school.embedder()
-            async with self._school.database.team(self._school.team.id) as connection:
-                everyone = [(await audiences.whole_team(connection)).id]
-                found = await passages.all(connection, everyone)
-            self._sentences = (found, await embedder.embed([passage.text for passage in found]))
-        return self._sentences
+        async with self._reading:
+            if self._sentences is None:
+                embedder = await self._school.embedder()
+                async with self._school.database.team(self._school.team.id) as connection:
+                    everyone = [(await audiences.whole_team(connection)).id]
+                    found = await passages.all(connection, everyone)
+                self._sentences = (found, await embedder.embed([passage.text for passage in found]))
+            return self._sentences

@@ -67,5 +67,6 @@ ORDER BY p.ordinal, p.id;
 
 -- name: all
 -- Every passage that may be told to these audiences, in reading order
-SELECT * FROM passages_told WHERE told AND audience_id = ANY(%(audiences)s::bigint[])
+SELECT id, document_id, message_id, memory_id, ordinal, heading, text, audience_id, written_at, title, uri
+FROM passages_told WHERE told AND audience_id = ANY(%(audiences)s::bigint[])
 ORDER BY document_id, message_id, memory_id, ordinal;
