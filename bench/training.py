@@ -31,6 +31,7 @@ from rich.console import Console
 from transformers import PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
+from bot import logs
 from learner.engine.packaged import base_model_folder
 from learner.engine.prompts import Prompts
 from learner.training import adapter, sft, stage
@@ -156,6 +157,7 @@ def main() -> None:
     arguments.add_argument("--model", default="packaged", help="folder or name of the base model")
     arguments.add_argument("--minutes", type=float, default=5, help="about how long to measure; at least three rounds")
     given = arguments.parse_args()
+    logs.configure("warning")
     console = Console(stderr=True)
     datasets.disable_progress_bars()
     torch.set_num_threads(SETTINGS.threads)
