@@ -221,9 +221,11 @@ class Colleague:
             everyone = (await audiences.whole_team(connection)).id
             allowed = await audiences.visible(connection, asked.person_id, asked.place_audience_id)
             earlier = await answers.thread(connection, asked.surface, asked.thread, 3) if asked.thread else []
-        found, cue_of, hits = await self._look_up(question, allowed)
+        goes_on = bool(earlier) and bool(_GOES_ON.search(question))
+        search = _with_thread(question, earlier) if goes_on else question
+        found, cue_of, hits = await self._look_up(search, allowed)
         certain = bool(found) and found[0].certainty >= self._thresholds.weights
-        if earlier and (_GOES_ON.search(question) or (_MAY_GO_ON.search(question) and not certain)):
+        if earlier and not goes_on and not certain and _MAY_GO_ON.search(question):
             found, cue_of, hits = await self._look_up(_with_thread(question, earlier), allowed)
         stream = Stream(on_text)
         draft = (
