@@ -306,7 +306,7 @@ class Colleague:
     def _from_correction(self, found: Sequence[Match], everyone: int) -> Draft | None:
         """What a person said today overrides pages and weights, and is quoted until the night has learnt it."""
         best = found[0] if found else None
-        told = best is not None and best.memory.kind in ("correction", "pinned")
+        told = best is not None and best.memory.kind in select.TOLD
         if best is None or not told or best.certainty < self._thresholds.weights:
             return None
         memory = best.memory

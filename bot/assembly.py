@@ -65,10 +65,7 @@ class Assembly:
 
     async def embedder_name(self) -> str:
         """The name that the embedder has once loaded, without loading it. Raises ModelMissing."""
-        from learner.engine.packaged import embedder_folder, identity
-
-        folder = data_folder(self.settings)
-        return await asyncio.to_thread(lambda: identity(embedder_folder(self.settings.embedder, folder)))
+        return await embedder_name(self.settings)
 
     async def colleague(self) -> "Colleague":
         """Who answers, with the serving version awake. A new one at each call.
@@ -120,6 +117,14 @@ class Assembly:
         from learner.engine.packaged import embedder_folder
 
         return Embedder(embedder_folder(self.settings.embedder, data_folder(self.settings)))
+
+
+async def embedder_name(settings: Settings) -> str:
+    """The name of the settings' embedder, without loading it. Raises ModelMissing, DataFolderUnusable."""
+    from learner.engine.packaged import embedder_folder, identity
+
+    folder = data_folder(settings)
+    return await asyncio.to_thread(lambda: identity(embedder_folder(settings.embedder, folder)))
 
 
 def data_folder(settings: Settings) -> Path:

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bot import logs
-from bot.assembly import data_folder, ensure_team, open_database
+from bot.assembly import data_folder, embedder_name, ensure_team, open_database
 from bot.settings import KNOWN, PREFIX, BadSettings, Settings
 from storage import adapters, nights
 from storage.adapter_files import AdapterFiles
@@ -150,10 +150,9 @@ async def base_model(settings: Settings) -> Check:
 
 async def embedder(settings: Settings) -> Check:
     """Whether the embedder is there."""
-    from learner.engine.packaged import PACKAGED, embedder_folder, identity
+    from learner.engine.packaged import PACKAGED
 
-    folder = await asyncio.to_thread(embedder_folder, settings.embedder, data_folder(settings))
-    name = identity(folder)
+    name = await embedder_name(settings)
     if settings.embedder == PACKAGED and "minilm" in name.lower():
         return Check(
             "warn",
@@ -222,10 +221,9 @@ async def row_security(database: Database, team: Team) -> Check:
 async def indexed(settings: Settings, database: Database, team: Team) -> Check:
     """Whether questions find what the team has: all of it has vectors of this embedder."""
     from learner import notes
-    from learner.engine.packaged import embedder_folder, identity
 
     try:
-        name = identity(await asyncio.to_thread(embedder_folder, settings.embedder, data_folder(settings)))
+        name = await embedder_name(settings)
     except (NightschoolError, OSError, ValueError):
         return Check("warn", "notes", "the embedder is missing, so nothing is found", "see embedder above")
     lacking = await notes.waiting(database, team, name)

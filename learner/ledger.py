@@ -101,8 +101,8 @@ async def embed(database: Database, team: Team, embedder: Embedder) -> int:
         async with database.team(team.id) as connection:
             for memory, vector in zip(some, vectors, strict=True):
                 await memories.embed(connection, memory.id, embedder.name, vector)
-            await passages.renew(connection, embedder.name)
     async with database.team(team.id) as connection:
+        await passages.renew(connection, embedder.name)
         asked = await examples.unembedded(connection, embedder.name)
     for start in range(0, len(asked), _CHUNK):
         questions = asked[start : start + _CHUNK]

@@ -15,6 +15,7 @@ from learner.recall import adds, agrees, closed_book, recited
 from learner.settings import LearningSettings
 from learner.study.questions import keyword_question
 from learner.study.redact import withheld
+from learner.study.select import TOLD
 from storage.examples import Example
 from storage.memories import Memory
 
@@ -112,7 +113,7 @@ async def sit(
     on_probe = list(zip(probes, replies[len(cues) + len(quizzes) :], strict=False))
 
     right = {memory.id for (memory, _), (text, _) in on_cue if recited(text, memory.statement)}
-    corrections = [memory.id for memory, _ in cues if memory.kind in ("correction", "pinned")]
+    corrections = [memory.id for memory, _ in cues if memory.kind in TOLD]
     before = [memory.id for memory, _ in cues if memory.id in paper.known_before]
     kept_back = {memory.id for memory in paper.withheld}
     # No trace of what was withheld or forgotten: the very words of a memory that was studied, or what the base model says
