@@ -100,6 +100,22 @@ class Database:
         """One transaction in which only this team's rows exist. Raises DatabaseAway, DatabaseFull."""
         return self._transaction(team_id)
 
+    @asynccontextmanager
+    async def posting(self, team_id: int) -> AsyncIterator[Connection]:
+        """As team(), for statements whose results nobody reads: the whole transaction is one round trip.
+
+        Errors, a failed statement's too, are raised at the end; a dead connection is not passed over, so try again.
+        """
+        with _named_errors(self.url):
+            connection = await self._pool.getconn()
+            try:
+                async with connection, connection.pipeline():
+                    await connection.execute(_SQL["confine"], {"team": str(int(team_id))})
+                    yield connection
+                    await connection.commit()
+            finally:
+                await self._pool.putconn(connection)
+
     def system(self) -> AbstractAsyncContextManager[Connection]:
         """One transaction as the owner: teams, migrations, schedules; never team data. Raises as team() does."""
         return self._transaction(None)

@@ -1,13 +1,13 @@
 """Persons: members of a team, with one identity a surface."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from storage.database import Connection
 from storage.errors import NotFound
 from storage.locks import hold
 from storage.queries import queries
-from storage.rows import made
+from storage.rows import jsonb, made
 
 _SQL = queries("persons")
 
@@ -16,12 +16,13 @@ Role = Literal["member", "admin"]
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A member of the team."""
+    """A member of the team; `settings` are this person's own switches."""
 
     id: int
     name: str
     email: str | None
     role: Role
+    settings: dict[str, Any]
 
 
 async def identify(
@@ -61,3 +62,12 @@ async def set_role(connection: Connection, id: int, role: Role) -> None:
     """Makes a person an admin or a member. Raises NotFound."""
     if (await connection.execute(_SQL["set_role"], {"id": id, "role": role})).rowcount == 0:
         raise NotFound(f"There is no person with the id {id} in this team. `nightschool people` lists them.")
+
+
+async def choose(connection: Connection, id: int, switch: str, on: bool) -> Person:
+    """Sets one of a person's own switches. Raises NotFound."""
+    values = {"id": id, "settings": jsonb({switch: on})}
+    row = await (await connection.execute(_SQL["choose"], values)).fetchone()
+    if row is None:
+        raise NotFound(f"There is no person with the id {id} in this team; nothing was changed.")
+    return made(Person, row)

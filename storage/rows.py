@@ -26,17 +26,17 @@ def vector(embedding: Embedding | None) -> Vector | None:
 
 def jsonb(value: Any) -> Jsonb:
     """What psycopg writes into a `jsonb` column; what JSON cannot say (NaN, NUL, a date) is made sayable."""
-    return Jsonb(_sayable(value))
+    return Jsonb(sayable(value))
 
 
-def _sayable(value: Any) -> Any:
+def sayable(value: Any) -> Any:
     """PostgreSQL refuses NaN, infinities and NUL in JSON; a report with a NaN loss must still be kept."""
     if isinstance(value, Mapping):
-        return {str(_sayable(key)): _sayable(item) for key, item in value.items()}
+        return {str(sayable(key)): sayable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_sayable(item) for item in value]
+        return [sayable(item) for item in value]
     if isinstance(value, np.generic):
-        return _sayable(value.item())
+        return sayable(value.item())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, str):

@@ -31,3 +31,7 @@ SELECT person_id, array_agg(DISTINCT surface ORDER BY surface) AS surfaces FROM 
 -- name: set_role
 -- Make somebody an admin or a member
 UPDATE persons SET role = %(role)s WHERE id = %(id)s;
+
+-- name: choose
+-- Set some of a person's own switches
+UPDATE persons SET settings = settings || %(settings)s WHERE id = %(id)s RETURNING *;

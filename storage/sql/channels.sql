@@ -1,0 +1,31 @@
+-- name: save
+-- Keep a channel, with its name, kind and audience as they are now; how it is followed stays
+INSERT INTO channels (surface, key, name, kind, audience_id, shared, follow)
+VALUES (%(surface)s, %(key)s, %(name)s, %(kind)s, %(audience)s, %(shared)s, %(follow)s)
+ON CONFLICT (team_id, surface, key) DO UPDATE SET name = excluded.name, kind = excluded.kind, audience_id = excluded.audience_id,
+  shared = excluded.shared, left_at = NULL
+RETURNING *;
+
+-- name: get
+-- A channel by its surface's id
+SELECT * FROM channels WHERE surface = %(surface)s AND key = %(key)s;
+
+-- name: all
+-- The channels where the bot is
+SELECT * FROM channels WHERE left_at IS NULL ORDER BY surface, name, key;
+
+-- name: follow
+-- Choose what is answered in a channel
+UPDATE channels SET follow = %(follow)s WHERE surface = %(surface)s AND key = %(key)s RETURNING *;
+
+-- name: members_known
+-- The members were read just now
+UPDATE channels SET members_at = clock_timestamp() WHERE surface = %(surface)s AND key = %(key)s;
+
+-- name: members_stale
+-- The members are to be read anew before anything is told there
+UPDATE channels SET members_at = NULL WHERE surface = %(surface)s AND key = %(key)s;
+
+-- name: left
+-- The bot is no longer in a channel
+UPDATE channels SET left_at = now(), members_at = NULL WHERE surface = %(surface)s AND key = %(key)s;

@@ -1,0 +1,47 @@
+-- name: store
+-- Keep events once each, in the order given; those kept before are passed over
+INSERT INTO events (surface, event_id, lane, kind, payload)
+SELECT * FROM unnest(%(surfaces)s::text[], %(event_ids)s::text[], %(lanes)s::text[], %(kinds)s::text[], %(payloads)s::jsonb[])
+ON CONFLICT (team_id, surface, event_id) DO NOTHING;
+
+-- name: take
+-- Take the oldest errands that are due, one a lane: a lane's next waits for the one before it. A lease that ran out is free again
+UPDATE errands SET taken_until = clock_timestamp() + %(seconds)s * interval '1 second', attempts = attempts + 1
+WHERE id IN (
+  SELECT id FROM errands e
+  WHERE surface = ANY(%(surfaces)s::text[]) AND due_at <= clock_timestamp()
+    AND (taken_until IS NULL OR taken_until < clock_timestamp())
+    AND NOT EXISTS (
+      SELECT FROM errands o WHERE o.team = e.team AND o.surface = e.surface AND o.lane = e.lane AND o.id < e.id
+    )
+  ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)
+RETURNING id, team, event, attempts;
+
+-- name: hold
+-- Hold on to errands under way
+UPDATE errands SET taken_until = clock_timestamp() + %(seconds)s * interval '1 second' WHERE id = ANY(%(ids)s::bigint[]);
+
+-- name: later
+-- Put an errand back, due after a pause; where it was nobody's fault this attempt does not count
+UPDATE errands SET attempts = attempts - CASE WHEN %(forgiven)s THEN 1 ELSE 0 END, taken_until = NULL, due_at = clock_timestamp() + %(seconds)s * interval '1 second' WHERE id = %(id)s;
+
+-- name: get
+-- An event still to be worked off
+SELECT id, team_id, surface, event_id, kind, payload FROM events WHERE id = %(id)s AND done_at IS NULL;
+
+-- name: done
+-- An event is worked off: its words are no longer kept
+UPDATE events SET done_at = clock_timestamp(), payload = '{}', error = %(error)s WHERE id = %(id)s AND done_at IS NULL;
+
+-- name: waiting
+-- How many events wait, and for how long the oldest has
+SELECT count(*) AS events, coalesce(extract(epoch FROM clock_timestamp() - min(due_at)), 0)::double precision AS seconds FROM errands;
+
+-- name: failed
+-- Events given up since a time
+SELECT id, surface, kind, error, done_at FROM events WHERE error IS NOT NULL AND done_at >= %(since)s ORDER BY id;
+
+-- name: drop_old
+-- Drop what was worked off long ago
+DELETE FROM events WHERE done_at < clock_timestamp() - %(seconds)s * interval '1 second';
