@@ -156,17 +156,21 @@ class Colleague:
         """Swaps to every newly released version as it is announced, until cancelled."""
         # The gap makes it look anew after each connection: what was announced meanwhile was not heard.
         async for _ in self._database.listen(adapters.CHANNEL, gap=""):
-            while True:
-                try:
-                    await self.wake()
-                except DatabaseAway as error:
-                    # The next word of a release may be a day away: until the database can say which one serves, ask again.
-                    log.warning("new version not loaded yet", team=self._team.key, error=str(error))
-                    await asyncio.sleep(1)
-                    continue
-                except NightschoolError as error:
-                    log.error("new version not loaded, the old one stays", team=self._team.key, error=str(error))
-                break
+            await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """Swaps to the version that serves now, waiting for a database that is away; one that cannot be loaded is logged."""
+        while True:
+            try:
+                await self.wake()
+            except DatabaseAway as error:
+                # The next word of a release may be a day away: until the database can say which one serves, ask again.
+                log.warning("new version not loaded yet", team=self._team.key, error=str(error))
+                await asyncio.sleep(1)
+                continue
+            except NightschoolError as error:
+                log.error("new version not loaded, the old one stays", team=self._team.key, error=str(error))
+            return
 
     async def answer(self, asked: Asked, on_text: Callable[[str], None] | None = None) -> Answer:
         """Answers once: the same event again gets the stored answer.

@@ -30,14 +30,11 @@ class DataFolderUnusable(NightschoolError):
     """The data folder cannot be made or written: choose another with NIGHTSCHOOL_DATA_FOLDER, or mend its rights."""
 
 
-class Assembly:
-    """The parts of one process, each made at its first use and shared from then on."""
+class Models:
+    """The base model and the embedder of one process, each loaded at its first use and shared by all teams."""
 
-    def __init__(self, settings: Settings, database: Database, team: Team) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.database = database
-        self.team = team
-        self.files = AdapterFiles(settings.adapters_root)
         self._making = asyncio.Lock()
         self._engine: LocalEngine | None = None
         self._embedder: Embedder | None = None
@@ -62,6 +59,46 @@ class Assembly:
             if self._embedder is None:
                 self._embedder = await asyncio.to_thread(self._load_embedder)
             return self._embedder
+
+    async def rest(self) -> None:
+        """Lets go of the models; the next use loads them again."""
+        async with self._making:
+            engine, embedder = self._engine, self._embedder
+            self._engine = self._embedder = None
+        if engine is not None:
+            await engine.close()
+        if embedder is not None:
+            embedder.close()
+
+    def _load_engine(self, base: Path) -> "LocalEngine":
+        from learner.engine.local import LocalEngine
+
+        return LocalEngine(base, memory_bytes=int(self.settings.engine_memory), threads=self.settings.threads)
+
+    def _load_embedder(self) -> "Embedder":
+        from learner.engine.embedder import Embedder
+        from learner.engine.packaged import embedder_folder
+
+        return Embedder(embedder_folder(self.settings.embedder, data_folder(self.settings)))
+
+
+class Assembly:
+    """The parts of one process for one team. Those of several teams share their models (`beside`)."""
+
+    def __init__(self, settings: Settings, database: Database, team: Team, models: Models | None = None) -> None:
+        self.settings = settings
+        self.database = database
+        self.team = team
+        self.files = AdapterFiles(settings.adapters_root)
+        self._models = models or Models(settings)
+        self.base = self._models.base
+        self.engine = self._models.engine
+        self.embedder = self._models.embedder
+        self.rest = self._models.rest
+
+    def beside(self, team: Team) -> "Assembly":
+        """The parts for another team, on the same models."""
+        return Assembly(self.settings, self.database, team, self._models)
 
     async def embedder_name(self) -> str:
         """The name that the embedder has once loaded, without loading it. Raises ModelMissing."""
@@ -96,27 +133,6 @@ class Assembly:
         from bot.feedback import Feedbacks
 
         return Feedbacks(self.database, self.team, await self.embedder())
-
-    async def rest(self) -> None:
-        """Lets go of the models; the next use loads them again."""
-        async with self._making:
-            engine, embedder = self._engine, self._embedder
-            self._engine = self._embedder = None
-        if engine is not None:
-            await engine.close()
-        if embedder is not None:
-            embedder.close()
-
-    def _load_engine(self, base: Path) -> "LocalEngine":
-        from learner.engine.local import LocalEngine
-
-        return LocalEngine(base, memory_bytes=int(self.settings.engine_memory), threads=self.settings.threads)
-
-    def _load_embedder(self) -> "Embedder":
-        from learner.engine.embedder import Embedder
-        from learner.engine.packaged import embedder_folder
-
-        return Embedder(embedder_folder(self.settings.embedder, data_folder(self.settings)))
 
 
 async def embedder_name(settings: Settings) -> str:

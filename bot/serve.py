@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import structlog
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
@@ -17,95 +17,16 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException as HTTPError
 
 from bot import metrics
-from bot.assembly import Assembly, assembled
-from bot.probes import AWAY, Server, bound, database_away, probes, served
+from bot.front import Front, NotReady
+from bot.probes import AWAY, Server, bound, probes, served
 from bot.settings import Settings
-from storage import persons
 from storage.answers import Answer
-from storage.database import Database
 from storage.errors import NightschoolError, UnknownAnswer
-
-if TYPE_CHECKING:
-    from bot.answer import Asked, Colleague
-    from bot.feedback import Feedbacks
 
 log = structlog.get_logger(__name__)
 
 SURFACE = "api"
 _LOOPBACK = {"127.0.0.1", "::1", "localhost", "testclient"}
-
-
-class NotReady(NightschoolError):
-    """The colleague is not awake yet, or its database is away: ask again in some seconds."""
-
-
-class Front:
-    """The colleague behind every surface of this process: woken when the database is there, and counted."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.broken: NightschoolError | None = None
-        self._assembly: Assembly | None = None
-        self._colleague: Colleague | None = None
-        self._feedbacks: Feedbacks | None = None
-        self._why = "waking up"
-
-    async def live(self) -> None:
-        """Keeps the colleague awake until cancelled; waits for a database that is away.
-
-        Returns, with `broken` set, where waiting cannot help: a wrong model path, a PostgreSQL that is too old.
-        """
-        while True:
-            try:
-                async with assembled(self.settings) as assembly:
-                    self._assembly = assembly
-                    self._feedbacks = await assembly.feedbacks()
-                    self._colleague = await assembly.colleague()
-                    log.info("awake", team=assembly.team.key)
-                    await _warn_of_another_embedder(assembly)
-                    await self._colleague.follow()
-            except AWAY as error:
-                self._why = str(error)
-                log.warning("waiting for the database", error=type(error).__name__)
-            except NightschoolError as error:
-                self.broken = error
-                return
-            finally:
-                self._assembly = self._colleague = self._feedbacks = None
-            await asyncio.sleep(1)
-
-    @property
-    def database(self) -> Database | None:
-        """The open database, if there is one."""
-        return self._assembly.database if self._assembly else None
-
-    async def ready(self) -> str | None:
-        """Why questions cannot be answered now; None if they can."""
-        if self._colleague is None:
-            return self._why
-        return await database_away(self.database)
-
-    async def answer(self, asked: "Asked", on_text: Callable[[str], None] | None = None) -> Answer:
-        """The colleague's answer. Raises NotReady, and what Colleague.answer raises."""
-        if self._colleague is None:
-            raise NotReady(f"Not ready ({self._why}): ask again in some seconds.")
-        answer = await self._colleague.answer(asked, on_text)
-        metrics.answered(answer)
-        return answer
-
-    @property
-    def feedbacks(self) -> "Feedbacks":
-        """Where feedback goes. Raises NotReady."""
-        if self._feedbacks is None:
-            raise NotReady(f"Not ready ({self._why}): try again in some seconds.")
-        return self._feedbacks
-
-    async def person(self, surface: str, user: str, name: str) -> int:
-        """The number of the person who is `user` on `surface`. Raises NotReady."""
-        if self._assembly is None:
-            raise NotReady(f"Not ready ({self._why}): try again in some seconds.")
-        async with self._assembly.database.team(self._assembly.team.id) as connection:
-            return (await persons.identify(connection, surface, user, name)).id
 
 
 class Question(BaseModel):
@@ -145,20 +66,21 @@ def api(front: Front) -> APIRouter:
 
         event = question.event_id or f"api-{uuid.uuid4()}"
         asked = Asked(question.question, None, None, SURFACE, event, question.thread)
-        return shown(await front.answer(asked))
+        return shown(await (await front.desk()).answer(asked))
 
     @router.post("/feedback")
     async def feedback(opinion: Opinion) -> dict[str, Any]:
+        desk = await front.desk()
         person = await front.person(SURFACE, "local", "local API")
         event = opinion.event_id or f"api-{uuid.uuid4()}"
         if opinion.value == "correction":
             if not (opinion.text or "").strip():
                 raise HTTPException(422, "A correction says in `text` what would have been right.")
             text = opinion.text or ""
-            memory = await front.feedbacks.correct(opinion.answer, person, text, SURFACE, event)
+            memory = await desk.feedbacks.correct(opinion.answer, person, text, SURFACE, event)
             metrics.feedback(SURFACE, "correction")
             return {"memory": memory.id, "statement": memory.statement}
-        await front.feedbacks.thumbs(opinion.answer, person, opinion.value == "up", SURFACE, event)
+        await desk.feedbacks.thumbs(opinion.answer, person, opinion.value == "up", SURFACE, event)
         metrics.feedback(SURFACE, "thumbs")
         return {"answer": opinion.answer, "value": opinion.value}
 
@@ -240,14 +162,6 @@ async def serve(settings: Settings) -> None:
         await served(application(front, gone), listening, servers.append)
     if front.broken:
         raise front.broken
-
-
-async def _warn_of_another_embedder(assembly: Assembly) -> None:
-    from learner import notes
-
-    lacking = await notes.waiting(assembly.database, assembly.team, (await assembly.embedder()).name)
-    if lacking:
-        log.warning("not indexed by this embedder, so nothing finds them: run nightschool sync", items=lacking)
 
 
 def _status(error: Exception) -> int:

@@ -12,12 +12,12 @@ import pytest
 from fastapi.testclient import TestClient
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from bot.serve import SURFACE, Front, application
+from bot.front import Desk, Front
+from bot.serve import SURFACE, application
 from bot.settings import Settings
 from learner import notes
 from learner.engine.embedder import Embedder
 from storage import audiences, documents, feedback, sources
-from storage.answers import Answer
 from storage.database import Database
 from storage.documents import NewDocument
 from storage.teams import Team
@@ -168,7 +168,7 @@ async def test_it_says_at_once_that_another_embedder_indexed_the_pages(
 
 def test_a_mistake_of_ours_is_told_as_an_error_too(settings: MakeSettings) -> None:
     class Mistaken(Front):
-        async def answer(self, *_: Any) -> Answer:
+        async def desk(self, *_: Any) -> Desk:
             raise ZeroDivisionError("hunter2")
 
     front = Mistaken(settings(database_url="postgresql://nobody@127.0.0.1:1/none?connect_timeout=1"))
