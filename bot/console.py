@@ -3,7 +3,6 @@
 import contextlib
 import getpass
 import os
-import re
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
@@ -51,12 +50,6 @@ _ROUTES = {
 }
 
 _TAUGHT = "Somebody taught or corrected this: it is quoted until the weights have learnt it."
-
-_ASKING = re.compile(
-    r"^\s*(?:who|whom|whose|what|when|where|which|why|how|is|are|was|were|do|does|did|can|could|may|must|should|will|"
-    r"would|has|have|had|tell|show|list|explain|thanks|thank|ok|okay|hi|hello)\b",
-    re.IGNORECASE,
-)
 
 
 async def operator(database: Database, team: Team) -> Person:
@@ -172,6 +165,8 @@ class Chat:
 
     async def turn(self, line: str) -> bool:
         """Does what `line` says; False when it says to leave. An error of ours is told, and the chat goes on."""
+        from bot.intent import corrects
+
         self._turns += 1
         word, _, rest = line.strip().partition(" ")
         try:
@@ -183,7 +178,7 @@ class Chat:
                 await self._commands[word](rest.strip())
             elif word.startswith("/") and "/" not in word[1:]:
                 self._say(f"There is no {word}. /help lists what there is.")
-            elif self._corrects(line):
+            elif self._last is not None and corrects(line, self._last):
                 self._say("Taken as a correction of the last answer (end it with ? if it was a question).")
                 await self._correct(line)
             else:
@@ -271,15 +266,6 @@ class Chat:
 
     async def _help(self, _: str) -> None:
         self._out.print(HELP, markup=False, highlight=False, soft_wrap=True)
-
-    def _corrects(self, line: str) -> bool:
-        """Whether a plain line corrects or teaches, not asks: "no, it's Friday"; after an unknown any statement."""
-        from bot.feedback import is_correction
-
-        if self._last is None or line.rstrip().endswith("?"):
-            return False
-        states = self._last.route == "unknown" and 3 <= len(line.split()) <= 60 and not _ASKING.match(line)
-        return states or is_correction(line)
 
     def _answered(self) -> Answer | None:
         if self._last is None:

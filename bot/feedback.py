@@ -75,22 +75,37 @@ class Feedbacks:
         self._team = team
         self._embedder = embedder
 
-    async def thumbs(self, answer_id: int, person_id: int | None, up: bool, surface: str, event_id: str) -> None:
-        """A thumb; the last one of a person on an answer counts. Raises UnknownAnswer."""
-        await self._record(answer_id, person_id, surface, event_id, "thumbs", "up" if up else "down", "")
+    async def thumbs(
+        self, answer_id: int, person_id: int | None, up: bool, surface: str, event_id: str, at: datetime | None = None
+    ) -> None:
+        """A thumb; the last one of a person on an answer counts, by the surface's time `at`. Raises UnknownAnswer."""
+        await self._record(answer_id, person_id, surface, event_id, "thumbs", "up" if up else "down", "", at)
 
-    async def emoji(self, answer_id: int, person_id: int | None, name: str, surface: str, event_id: str) -> bool:
+    def meaning(self, emoji: str) -> str | None:
+        """`up` or `down` where the team gave an emoji (`:+1::skin-tone-2:`) a meaning."""
+        meant: dict[str, str] = {**EMOJI, **self._team.settings.get("emoji", {})}
+        return meant.get(emoji.strip(":").split("::")[0])
+
+    async def emoji(
+        self,
+        answer_id: int,
+        person_id: int | None,
+        name: str,
+        surface: str,
+        event_id: str,
+        at: datetime | None = None,
+    ) -> bool:
         """An emoji reaction; True if the team gave it a meaning. Raises UnknownAnswer."""
-        mapped = {**EMOJI, **self._team.settings.get("emoji", {})}.get(name.strip(":"))
+        mapped = self.meaning(name)
         if mapped is None:
             return False
-        await self._record(answer_id, person_id, surface, event_id, "emoji", mapped, name)
+        await self._record(answer_id, person_id, surface, event_id, "emoji", mapped, name, at)
         return True
 
-    async def retract(self, surface: str, event_id: str) -> None:
-        """Takes an event back, whether or not it has arrived yet."""
+    async def retract(self, surface: str, event_id: str, at: datetime | None = None) -> bool:
+        """Takes an event back, whether or not it has arrived yet; True where it stood until now."""
         async with self._database.team(self._team.id) as connection:
-            await feedback.retract(connection, surface, event_id)
+            return await feedback.retract(connection, surface, event_id, at) is not None
 
     async def correct(self, answer_id: int, person_id: int | None, text: str, surface: str, event_id: str) -> Memory:
         """A correction: a memory from this moment, studied tonight. The same event again returns the same memory.
@@ -108,9 +123,14 @@ class Feedbacks:
                 )
         return await self._learn(statement, person_id, surface, event_id, answer)
 
-    async def remember(self, text: str, person_id: int | None, surface: str, event_id: str) -> Memory:
-        """Something worth knowing, said to the bot outright. Raises EmptyCorrection."""
-        return await self._learn(self._checked(text), person_id, surface, event_id, None)
+    async def remember(
+        self, text: str, person_id: int | None, surface: str, event_id: str, audience_id: int | None = None
+    ) -> Memory:
+        """Something worth knowing, said to the bot outright, for the whole team where no audience is named.
+
+        Raises EmptyCorrection.
+        """
+        return await self._learn(self._checked(text), person_id, surface, event_id, None, audience_id)
 
     async def forget(self, text_or_id: str | int, person_id: int | None) -> list[Memory]:
         """Forgets a memory by number, or those nearest to the words: not spoken from now on, unlearned tonight.
@@ -150,7 +170,13 @@ class Feedbacks:
         return [m.memory for m in found if m.score >= max(_FORGET_SCORE, found[0].score - 0.02)]
 
     async def _learn(
-        self, statement: str, person_id: int | None, surface: str, event_id: str, answer: Answer | None
+        self,
+        statement: str,
+        person_id: int | None,
+        surface: str,
+        event_id: str,
+        answer: Answer | None,
+        audience_id: int | None = None,
     ) -> Memory:
         context = answer.question if answer else ""
         vector = (await embed_statements(self._embedder, [(context, statement)]))[0]
@@ -158,7 +184,7 @@ class Feedbacks:
             author = await persons.get(connection, person_id) if person_id else None
             everyone = await audiences.whole_team(connection)
             # Taught in a narrower place, or about something of a narrower audience, it stays there.
-            audience = (answer.audience_id if answer else None) or everyone.id
+            audience = (answer.audience_id if answer else audience_id) or everyone.id
             given = None
             if answer is not None:
                 new = NewFeedback(answer.id, person_id, surface, event_id, "correction", "", statement)
@@ -239,9 +265,11 @@ class Feedbacks:
         kind: Kind,
         value: str,
         text: str,
+        at: datetime | None,
     ) -> None:
+        new = NewFeedback(answer_id, person_id, surface, event_id, kind, value, text, at)
         async with self._database.team(self._team.id) as connection:
-            await feedback.record(connection, NewFeedback(answer_id, person_id, surface, event_id, kind, value, text))
+            await feedback.record(connection, new)
 
 
 def _disputed(memory: Memory, old: Memory) -> bool:

@@ -49,6 +49,10 @@ class Later(NightschoolError):
         self.patient = patient
 
 
+class Hopeless(NightschoolError):
+    """Trying again cannot help: the event is given up at once."""
+
+
 class Inbox:
     """Keeps events for any team and works them off; any number of processes may do so over one database."""
 
@@ -186,7 +190,7 @@ class Inbox:
         """True where the event is to be tried again; False where it is given up."""
         patient = isinstance(error, Later) and error.patient
         named = str(error) if isinstance(error, NightschoolError) else type(error).__name__
-        if errand.attempts >= ATTEMPTS and not patient:
+        if isinstance(error, Hopeless) or (errand.attempts >= ATTEMPTS and not patient):
             metrics.failed(error)
             log.error("event given up", surface=event.surface, kind=event.kind, event_id=event.id, error=named)
             return False

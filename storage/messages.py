@@ -45,6 +45,7 @@ class NewMessage:
     text: str
     said_at: datetime.datetime
     audience_id: int
+    uri: str = ""
 
 
 async def save(connection: Connection, new: NewMessage) -> Message | None:
@@ -87,6 +88,22 @@ async def delete(connection: Connection, surface: str, event_id: str) -> bool:
     await connection.execute(_SQL["drop_passages"], {"id": row["id"]})
     await memories.retract_message(connection, row["id"], "retracted")
     return bool(row["arrived"])
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of a message by its event, whether or not the message itself has arrived."""
+
+    text: str
+    arrived: bool
+    edited_at: datetime.datetime | None
+    deleted_at: datetime.datetime | None
+
+
+async def standing(connection: Connection, surface: str, event_id: str) -> Standing | None:
+    """How a message stands, if anything came of it: itself, or an edit or a deletion before it."""
+    row = await (await connection.execute(_SQL["find"], {"surface": surface, "event_id": event_id})).fetchone()
+    return made(Standing, row) if row else None
 
 
 async def current(connection: Connection, source_id: int | None = None) -> list[Message]:

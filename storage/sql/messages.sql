@@ -1,17 +1,17 @@
 -- name: save
 -- Keep a message once, or give a waiting edit or deletion its original
-INSERT INTO messages (surface, event_id, arrived, source_id, channel, thread, person_id, author, text, said_at, audience_id)
+INSERT INTO messages (surface, event_id, arrived, source_id, channel, thread, person_id, author, text, said_at, audience_id, uri)
 VALUES (%(surface)s, %(event_id)s, true, %(source_id)s, %(channel)s, %(thread)s, %(person_id)s, %(author)s, %(text)s,
-  %(said_at)s, %(audience_id)s)
+  %(said_at)s, %(audience_id)s, %(uri)s)
 ON CONFLICT (team_id, surface, event_id) DO UPDATE SET arrived = true, source_id = excluded.source_id, channel = excluded.channel,
   thread = excluded.thread, person_id = excluded.person_id, author = excluded.author, said_at = excluded.said_at,
-  audience_id = excluded.audience_id
+  audience_id = excluded.audience_id, uri = excluded.uri
 WHERE NOT messages.arrived
 RETURNING *;
 
 -- name: find
 -- A message by its event, arrived or not
-SELECT text FROM messages WHERE surface = %(surface)s AND event_id = %(event_id)s;
+SELECT text, arrived, edited_at, deleted_at FROM messages WHERE surface = %(surface)s AND event_id = %(event_id)s;
 
 -- name: edit
 -- Take over an edit unless a later one is known; of two at the same time the greater text wins, so that any order ends alike

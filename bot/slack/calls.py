@@ -1,0 +1,134 @@
+"""Calls to Slack's Web API: one client a workspace, its errors mapped to what the inbox should do about them.
+
+Facts: https://docs.slack.dev/apis/web-api/rate-limits (429 with Retry-After; one message a second a channel).
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import structlog
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.inbox import Hopeless, Later
+from storage.errors import NightschoolError
+
+log = structlog.get_logger(__name__)
+
+SURFACE = "slack"
+
+# A method or block that this server does not know: the caller takes the older way.
+_OLDER = {
+    "unknown_method",
+    "invalid_blocks",
+    "invalid_arguments",
+    "not_allowed_token_type",
+    "feature_not_enabled",
+    "method_deprecated",
+    "unsupported_block",
+    "team_not_on_plan",
+    "assistant_not_enabled",
+    "not_supported",
+}
+_REVOKED = {"invalid_auth", "account_inactive", "token_revoked", "token_expired", "not_authed", "org_login_required"}
+_GONE = {
+    "channel_not_found",
+    "is_archived",
+    "not_in_channel",
+    "thread_not_found",
+    "message_not_found",
+    "user_not_found",
+    "user_not_in_channel",
+    "restricted_action",
+    "restricted_action_thread_locked",
+    "cannot_reply_to_message",
+    "expired_url",
+    "used_url",
+    "messages_tab_disabled",
+    "cant_update_message",
+    "edit_window_closed",
+    "invalid_thread_ts",
+    "user_is_bot",
+    "bot_not_found",
+}
+
+
+class Unsupported(NightschoolError):
+    """This Slack server does not know the method or the block: the older way is taken instead."""
+
+
+class Revoked(Hopeless):
+    """Slack no longer accepts the bot's token: install the app anew (`nightschool doctor` says how)."""
+
+
+class NotThere(Hopeless):
+    """The channel, thread or message is gone, archived, or closed to the bot: nothing can be said there."""
+
+
+class NotAllowed(Hopeless):
+    """The app lacks a scope: install it anew from `nightschool slack manifest`."""
+
+
+@asynccontextmanager
+async def calling() -> AsyncIterator[None]:
+    """Maps the SDK's errors: Unsupported, Revoked, NotThere, NotAllowed, or Later for what time will mend."""
+    try:
+        yield
+    except SlackApiError as error:
+        raise _mapped(error) from error
+    except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+        raise Later(2.0, f"Slack cannot be reached ({type(error).__name__}).", patient=True) from error
+
+
+def _mapped(error: SlackApiError) -> NightschoolError:
+    response = error.response
+    status, why = getattr(response, "status_code", 0), str(response.get("error", "")) if response else ""
+    if status == 429 or why in ("ratelimited", "rate_limited"):
+        return Later(retry_after(response), "Slack asks to wait.", patient=True)
+    if why in _OLDER:
+        return Unsupported(f"Slack: {why}.")
+    if why in _REVOKED:
+        return Revoked(f"Slack no longer accepts the bot's token ({why}): install the app anew.")
+    if why == "missing_scope":
+        return NotAllowed(f"The Slack app lacks the scope {response.get('needed')}: install it anew from the manifest.")
+    if why in _GONE:
+        return NotThere(f"Nothing can be said there ({why}).")
+    return Later(2.0, f"Slack failed ({why or status}).")
+
+
+def retry_after(response: object) -> float:
+    """The seconds that Slack asks to wait, 1 where it does not say."""
+    headers = getattr(response, "headers", None) or {}
+    try:
+        return max(float(next((v for k, v in headers.items() if k.lower() == "retry-after"), 1.0)), 0.1)
+    except (TypeError, ValueError):
+        return 1.0
+
+
+class Pace:
+    """Keeps messages of a channel at least a second apart, in this process; Slack's 429 does it between processes."""
+
+    def __init__(self, seconds: float = 1.0) -> None:
+        self._seconds = seconds
+        self._next: dict[str, float] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def turn(self, channel: str) -> None:
+        """Waits for the channel's turn."""
+        async with self._locks.setdefault(channel, asyncio.Lock()):
+            now = time.monotonic()
+            wait = self._next.get(channel, now) - now
+            if wait > 0:
+                await asyncio.sleep(wait)
+            self._next[channel] = time.monotonic() + self._seconds
+        if len(self._next) > 1000:
+            for name in [n for n, due in self._next.items() if due < time.monotonic() and not self._locks[n].locked()]:
+                del self._next[name], self._locks[name]
+
+
+def client(token: str | None, api_url: str) -> AsyncWebClient:
+    """A client for one workspace. It does not retry by itself: the inbox does, and holds no place while it waits."""
+    return AsyncWebClient(token=token, base_url=api_url, timeout=15, trust_env_in_session=True)
