@@ -140,41 +140,41 @@ async def test_bolt_refuses_a_forged_or_old_signature(slack: FakeSlack, client: 
 
 async def test_retries_carry_number_and_reason_and_stop_after_three(slack: FakeSlack) -> None:
     workspace = slack.workspace
-    await workspace.join(workspace.bot, "general")
+    workspace.add_channel("port", members=[workspace.owner], with_bot=True)
     async with http_app(slack, statuses=[500, 503, 200]) as seen:
-        await workspace.say("olga", "general", "hello")
+        await workspace.say("olga", "port", "hello")
         await slack.delivery.settled()
         numbers = [(one.headers.get("X-Slack-Retry-Num"), one.headers.get("X-Slack-Retry-Reason")) for one in seen]
         assert numbers == [(None, None), ("1", "http_error"), ("2", "http_error")]
     async with http_app(slack, statuses=[500] * 9) as seen:
-        await workspace.say("olga", "general", "hello again")
+        await workspace.say("olga", "port", "hello again")
         await slack.delivery.settled()
         assert len(seen) == 4 and not slack.delivery.events[-1].acknowledged
     slack.delivery.ack_seconds = 0.1
     async with http_app(slack, delay=0.4) as seen:
-        await workspace.say("olga", "general", "slow")
+        await workspace.say("olga", "port", "slow")
         await slack.delivery.settled()
         assert [attempt.failure for attempt in slack.delivery.events[-1].attempts] == ["http_timeout"] * 4
-    await workspace.say("olga", "general", "nobody there")
+    await workspace.say("olga", "port", "nobody there")
     await slack.delivery.settled()
     assert slack.delivery.events[-1].attempts[0].failure == "connection_failed"
 
 
 async def test_events_are_repeated_shuffled_held_and_acks_lost(slack: FakeSlack) -> None:
     workspace = slack.workspace
-    await workspace.join(workspace.bot, "general")
+    workspace.add_channel("port", members=[workspace.owner], with_bot=True)
     async with http_app(slack) as seen:
         slack.delivery.hold()
         texts = [f"message {number}" for number in range(8)]
         for text in texts:
-            await workspace.say("olga", "general", text)
+            await workspace.say("olga", "port", text)
         assert not seen
         slack.delivery.release(shuffle=random.Random(3), copies=4)
         await slack.delivery.settled()
         got = [(await one.json())["event"]["text"] for one in seen]
         assert sorted(got) == sorted(texts * 4) and got != sorted(got)
         slack.delivery.drop_acks = 1
-        await workspace.say("olga", "general", "once more")
+        await workspace.say("olga", "port", "once more")
         await slack.delivery.settled()
         attempts = slack.delivery.events[-1].attempts
         assert [one.failure for one in attempts] == ["http_timeout", None] and attempts[1].number == 1
@@ -241,7 +241,7 @@ async def test_posting_and_its_refusals(slack: FakeSlack, client: AsyncWebClient
         "channel_not_found": client.chat_postMessage(channel=private.id, text="x"),
         "not_in_channel": client.chat_postMessage(channel=workspace.general.id, text="x"),
         "is_archived": client.chat_postMessage(channel=old.id, text="x"),
-        "no_text": client.chat_postMessage(channel=port.id, text=""),
+        "no_text": client.api_call("chat.postMessage", json={"channel": port.id}),
         "msg_too_long": client.chat_postMessage(channel=port.id, text="x" * 40_001),
         "invalid_thread_ts": client.chat_postMessage(channel=port.id, text="x", thread_ts="soon"),
         "thread_not_found": client.chat_postMessage(channel=port.id, text="x", thread_ts="1764100000.000100"),
@@ -354,7 +354,9 @@ async def test_blocks_are_refused_as_slack_words_it(slack: FakeSlack, client: As
         assert error["error"] == "invalid_blocks"
         assert f"[ERROR] {reason}" in error["response_metadata"]["messages"]
     long = [section("x" * 2900)] * 5
-    assert (await refused(client.chat_postMessage(channel=port.id, blocks=long)))["error"] == "msg_blocks_too_long"
+    assert (await refused(client.chat_postMessage(channel=port.id, text="x", blocks=long)))[
+        "error"
+    ] == "msg_blocks_too_long"
     feedback["negative_button"] = {"text": plain("-"), "value": "down"}
     good = [
         {"type": "markdown", "text": "**hi**"},
@@ -492,7 +494,7 @@ async def test_a_response_url_is_good_five_times(slack: FakeSlack, client: Async
 
 async def test_streams_follow_their_rules(slack: FakeSlack, client: AsyncWebClient) -> None:
     workspace = slack.workspace
-    port = workspace.add_channel("port", members=["olga"], with_bot=True)
+    port = workspace.add_channel("port", members=[workspace.owner], with_bot=True)
     question = await workspace.say("olga", port, QUESTION, silent=True)
     where = {"channel": port.id, "thread_ts": question.ts}
     reader = {"recipient_team_id": workspace.id, "recipient_user_id": workspace.owner.id}
@@ -614,7 +616,7 @@ async def socket_app(slack: FakeSlack, bolt: AsyncApp) -> AsyncIterator[AsyncSoc
 
 async def test_socket_mode_acknowledges_redelivers_and_reconnects(slack: FakeSlack, client: AsyncWebClient) -> None:
     workspace = slack.workspace
-    await workspace.join(workspace.bot, "general")
+    workspace.add_channel("port", members=[workspace.owner], with_bot=True)
     slack.delivery.ack_seconds = 0.5
     bolt = bolt_app(slack, client)
     got: list[str] = []
@@ -630,19 +632,19 @@ async def test_socket_mode_acknowledges_redelivers_and_reconnects(slack: FakeSla
     async with socket_app(slack, bolt):
         await slack.delivery.settled()
         got.clear()
-        await workspace.say("olga", "general", "one")
+        await workspace.say("olga", "port", "one")
         await slack.delivery.settled()
         assert got == ["one"] and slack.delivery.events[-1].acknowledged
         slack.delivery.drop_acks = 1
-        await workspace.say("olga", "general", "two")
+        await workspace.say("olga", "port", "two")
         await slack.delivery.settled()
         assert got == ["one", "two", "two"]
-        assert (await workspace.command("olga", "general", "/nightschool")).response == {"text": "here"}
+        assert (await workspace.command("olga", "port", "/nightschool")).response == {"text": "here"}
         async with socket_app(slack, bolt_app(slack, client)):
             assert len(slack.sockets.connections) == 2
         await slack.sockets.disconnect("refresh_requested")
         await slack.wait_for(lambda: slack.sockets.opened == 3)
-        await workspace.say("olga", "general", "three")
+        await workspace.say("olga", "port", "three")
         await slack.delivery.settled()
         assert got[-1] == "three"
 

@@ -86,7 +86,7 @@ class Deliveries:
     @property
     def events(self) -> list[Delivery]:
         """The events among what was sent."""
-        return [delivery for delivery in self.sent if delivery.kind == "events_api"]
+        return [delivery for delivery in self.sent if "event" in delivery.payload]
 
     def latencies(self) -> list[float]:
         """Seconds until each attempt's answer, in the order of sending."""
