@@ -11,14 +11,18 @@ from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 import pytest
+import uvicorn
 from aiohttp import web
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
-from slack_bolt.async_app import AsyncApp, AsyncAssistant, AsyncBoltRequest
+from slack_bolt.adapter.starlette.async_handler import AsyncSlackRequestHandler
+from slack_bolt.async_app import AsyncApp, AsyncAssistant
 from slack_sdk.errors import SlackApiError
 from slack_sdk.oauth import AuthorizeUrlGenerator
 from slack_sdk.signature import SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
+from starlette.applications import Starlette
+from starlette.routing import Route
 
 from tests.fakes.slack import FakeSlack, signature
 
@@ -27,17 +31,19 @@ QUESTION = "When do we close?"
 
 @asynccontextmanager
 async def http_app(slack: FakeSlack, bolt: AsyncApp | None = None, **answers: Any) -> AsyncIterator[list[web.Request]]:
-    """A real app behind a request URL: bolt, or a bare handler answering by `answers["statuses"]`, then 200."""
+    """A real app behind a request URL: bolt under uvicorn, or a bare handler answering by `answers["statuses"]`, then
+    200.
+    """
     seen: list[web.Request] = []
+    if bolt:
+        async with uvicorn_app(slack, bolt):
+            yield seen
+        return
     statuses = list(answers.get("statuses", []))
 
     async def handle(request: web.Request) -> web.Response:
         seen.append(request)
-        body = await request.text()
-        if bolt:
-            reply = await bolt.async_dispatch(AsyncBoltRequest(body=body, headers=dict(request.headers)))
-            headers = {key: values[0] for key, values in reply.headers.items()}
-            return web.Response(status=reply.status, text=reply.body, headers=headers)
+        await request.read()
         await asyncio.sleep(answers.get("delay", 0))
         return web.Response(status=statuses.pop(0) if statuses else 200)
 
@@ -51,6 +57,23 @@ async def http_app(slack: FakeSlack, bolt: AsyncApp | None = None, **answers: An
         yield seen
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def uvicorn_app(slack: FakeSlack, bolt: AsyncApp) -> AsyncIterator[None]:
+    """Bolt with its Starlette handler under uvicorn."""
+    handler = AsyncSlackRequestHandler(bolt)
+    app = Starlette(routes=[Route("/slack/events", handler.handle, methods=["POST"])])
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off", ws="none"))
+    running = asyncio.create_task(server.serve())
+    await slack.wait_for(lambda: server.started)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    slack.request_url = f"http://127.0.0.1:{port}/slack/events"
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await running
 
 
 @pytest.fixture
@@ -123,7 +146,7 @@ async def test_a_mention_comes_as_two_signed_events_and_bolt_answers(slack: Fake
     assert sorted(kinds) == ["app_mention", "message"]  # bolt itself drops the third, the bot's own message
     told = [(delivery.event["type"], delivery.event.get("bot_id")) for delivery in slack.delivery.events]
     assert told == [("message", None), ("app_mention", None), ("message", workspace.bot.bot_id)]
-    assert all(delivery.acknowledged and delivery.seconds < 1 for delivery in slack.delivery.events)
+    assert all(delivery.acknowledged and delivery.seconds < 3 for delivery in slack.delivery.events)
 
 
 async def test_bolt_refuses_a_forged_or_old_signature(slack: FakeSlack, client: AsyncWebClient) -> None:
@@ -218,6 +241,28 @@ async def test_only_what_the_bot_may_see_is_told(slack: FakeSlack) -> None:
     assert events[8]["message"]["subtype"] == "tombstone"
 
 
+async def test_workspaces_are_apart_and_direct_messages_need_no_mention(slack: FakeSlack) -> None:
+    other = slack.add_workspace("Other")
+    first = slack.workspace
+    there = AsyncWebClient(slack.token_of(other), base_url=slack.base_url)
+    port = first.add_channel("port", with_bot=True, is_ext_shared=True)
+    guest = first.add_user("guest", team_id=other.id)
+    assert (await refused(there.conversations_info(channel=port.id)))["error"] == "channel_not_found"
+    async with http_app(slack):
+        await first.say(guest, port, "hello from elsewhere")
+        await first.say("olga", first.dm("olga"), f"<@{first.bot.id}> {QUESTION}")
+        await other.say("olga", other.dm("olga"), QUESTION)
+        await slack.delivery.settled()
+    payloads = [delivery.payload for delivery in slack.delivery.events]
+    assert [(one["team_id"], one["event"]["type"], one["event"]["channel_type"]) for one in payloads] == [
+        (first.id, "message", "channel"),
+        (first.id, "message", "im"),
+        (other.id, "message", "im"),
+    ]
+    assert payloads[0]["is_ext_shared_channel"] and payloads[0]["event"]["user_team"] == other.id
+    assert len({one["event_id"] for one in payloads}) == 3
+
+
 async def test_uninstalling_kills_the_token(slack: FakeSlack, client: AsyncWebClient) -> None:
     async with http_app(slack):
         await slack.workspace.uninstall()
@@ -268,7 +313,7 @@ async def test_updating_text_takes_blocks_away_and_keeps_metadata(slack: FakeSla
     metadata = {"event_type": "answer", "event_payload": {"id": 7}}
     posted = await client.chat_postMessage(channel=port.id, text="a", blocks=[section("a")], metadata=metadata)
     updated = await client.chat_update(channel=port.id, ts=posted["ts"], text="b")
-    assert updated["message"]["blocks"] == [] and updated["message"]["edited"]
+    assert slack.workspace.message(port, posted["ts"]).blocks == [] and updated["message"]["edited"]
     page = await client.conversations_history(channel=port.id, include_all_metadata=True)
     assert page["messages"][0]["metadata"] == metadata
 
@@ -446,6 +491,51 @@ async def test_clicks_modals_and_answers(slack: FakeSlack, client: AsyncWebClien
         assert workspace.ephemeral(ana)[-1].text == "you said help"
 
 
+async def test_home_buttons_menus_and_pushed_modals(slack: FakeSlack, client: AsyncWebClient) -> None:
+    bolt = bolt_app(slack, client)
+    states: list[dict[str, Any]] = []
+    options = [{"text": plain(name), "value": name.lower()} for name in ("On", "Off")]
+    menu = {"type": "static_select", "action_id": "training", "options": options, "initial_option": options[1]}
+    modal = {
+        "type": "modal",
+        "callback_id": "settings",
+        "title": plain("Settings"),
+        "submit": plain("Save"),
+        "blocks": [{"type": "input", "block_id": "t", "label": plain("Training"), "element": menu}],
+    }
+
+    @bolt.event("app_home_opened")
+    async def home(event: dict[str, Any]) -> None:
+        view = {"type": "home", "blocks": [{"type": "actions", "block_id": "a", "elements": [button("settings")]}]}
+        await client.views_publish(user_id=event["user"], view=view)
+
+    @bolt.action("settings")
+    async def settings(ack: Any, body: dict[str, Any]) -> None:
+        await ack()
+        await client.views_open(trigger_id=body["trigger_id"], view=modal)
+
+    @bolt.view("settings")
+    async def saved(ack: Any, view: dict[str, Any]) -> None:
+        states.append(view["state"]["values"])
+        done = {"type": "modal", "title": plain("Done"), "blocks": [section("Saved")]}
+        await ack(response_action="push" if len(states) == 1 else "clear", view=done)
+
+    workspace = slack.workspace
+    async with http_app(slack, bolt):
+        await workspace.open_home("olga")
+        page = await slack.wait_for(lambda: workspace.home_of("olga"))
+        await workspace.click_in_view("olga", page.id, "settings")
+        view = (await slack.wait_for(lambda: workspace.views_of("olga")))[0]
+        with pytest.raises(LookupError):
+            await workspace.submit("olga", view.id, {"training": "perhaps"})
+        await workspace.submit("olga", view.id, {"training": "on"})
+        assert [one.json["title"]["text"] for one in workspace.views_of("olga")] == ["Settings", "Done"]
+        await workspace.submit("olga", view.id)
+        assert workspace.views_of("olga") == []
+    chosen = [state["t"]["training"]["selected_option"]["value"] for state in states]
+    assert chosen == ["on", "off"]
+
+
 async def test_triggers_are_good_once_and_for_three_seconds(slack: FakeSlack, client: AsyncWebClient) -> None:
     workspace = slack.workspace
     modal = {"type": "modal", "title": plain("A"), "blocks": [section("a")]}
@@ -580,10 +670,16 @@ async def test_faults_happen_when_ordered(slack: FakeSlack, client: AsyncWebClie
 async def test_rate_limits_by_channel(slack: FakeSlack, client: AsyncWebClient) -> None:
     slack.limits.on = True
     one, two = (slack.workspace.add_channel(name, with_bot=True) for name in ("one", "two"))
-    for channel in (one, one, one, two):
-        await client.chat_postMessage(channel=channel.id, text="x")
-    assert (await refused(client.chat_postMessage(channel=one.id, text="x")))["error"] == "ratelimited"
+    with pytest.raises(SlackApiError, match="ratelimited"):
+        for _ in range(20):
+            await client.chat_postMessage(channel=one.id, text="x")
+    assert 3 <= len(slack.workspace.from_bot(one)) < 10
     await client.chat_postMessage(channel=two.id, text="x")
+    slack.limits.commercial = True
+    for number in range(20):
+        await slack.workspace.say("olga", two, str(number), silent=True)
+    assert len((await client.conversations_history(channel=two.id, limit=200))["messages"]) == 15
+    assert (await refused(client.conversations_history(channel=two.id)))["error"] == "ratelimited"
 
 
 async def test_an_old_server_knows_less() -> None:
@@ -617,7 +713,7 @@ async def socket_app(slack: FakeSlack, bolt: AsyncApp) -> AsyncIterator[AsyncSoc
 async def test_socket_mode_acknowledges_redelivers_and_reconnects(slack: FakeSlack, client: AsyncWebClient) -> None:
     workspace = slack.workspace
     workspace.add_channel("port", members=[workspace.owner], with_bot=True)
-    slack.delivery.ack_seconds = 0.5
+    slack.sockets.ping_seconds = 0.05
     bolt = bolt_app(slack, client)
     got: list[str] = []
 

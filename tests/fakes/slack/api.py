@@ -5,6 +5,7 @@ The methods themselves stand in chat.py, conversations.py and surfaces.py; each 
 
 import asyncio
 import base64
+import copy
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -193,7 +194,7 @@ def _answer(slack: "FakeSlack", call: Call, authorization: str) -> tuple[Json, d
             raise SlackError("ratelimited", headers={"Retry-After": str(wait)})
         request = Request(slack, call.args, token, authorization)
         request.need(*known.scopes)
-        return {"ok": True} | known.run(request), headers
+        return {"ok": True} | copy.deepcopy(known.run(request)), headers
     except SlackError as error:
         return {"ok": False, "error": error.code} | error.fields, headers | error.headers
 

@@ -47,17 +47,20 @@ async def handle(slack: "FakeSlack", request: web.Request) -> web.Response:
     asked: Json = await request.json()
     workspace = slack.workspaces[asked["team"]] if asked.get("team") else slack.workspace
     act, args = asked.get("act", ""), asked.get("args") or {}
+    result: Any = None
     try:
         if act in ACTS:
             result = await getattr(workspace, act)(**args)
         elif act in READS:
             result = getattr(workspace, act)(**args)
+        elif act == "fail_next":
+            slack.fail_next(**args)
         elif act == "settled":
-            result = await slack.delivery.settled(**args)
+            await slack.delivery.settled(**args)
         elif act == "calls":
             result = slack.calls_of(*args["methods"]) if args.get("methods") else slack.calls
         else:
-            raise LookupError(f"no act {act}; there are {sorted(ACTS | READS | {'settled', 'calls'})}")
+            raise LookupError(f"no act {act}; there are {sorted(ACTS | READS | {'settled', 'calls', 'fail_next'})}")
     except (LookupError, SlackError, StopIteration, TypeError, ValueError) as error:
         return web.json_response({"ok": False, "error": f"{type(error).__name__}: {error}"}, status=400)
     return web.json_response({"ok": True, "result": plain(result)})

@@ -199,6 +199,16 @@ def lookup_by_email(request: Request) -> Json:
     raise SlackError("users_not_found")
 
 
+@method("team.info", "team:read")
+def team_info(request: Request) -> Json:
+    """The workspace."""
+    workspace = request.workspace
+    team = {"id": workspace.id, "name": workspace.name, "domain": workspace.domain, "email_domain": ""}
+    if workspace.enterprise_id:
+        team |= {"enterprise_id": workspace.enterprise_id, "enterprise_name": workspace.name}
+    return {"team": team}
+
+
 @method("bots.info", "users:read")
 def bot_info(request: Request) -> Json:
     """The bot behind a bot id."""

@@ -6,6 +6,7 @@ https://docs.slack.dev/apis/events-api/#retries and https://docs.slack.dev/authe
 """
 
 import asyncio
+import copy
 import hashlib
 import hmac
 import json
@@ -42,7 +43,8 @@ class Delivery:
     kind: str
     """events_api, interactive or slash_commands, as Socket Mode names them."""
     payload: Json
-    copy: int = 0
+    repeat: int = 0
+    """0 for the first, counted up for each further delivery of the same event."""
     attempts: list[Attempt] = field(default_factory=list)
     response: Any = None
     """What the app said in its acknowledgement: parsed JSON, or text, or None."""
@@ -79,7 +81,8 @@ class Deliveries:
         self.drop_acks = 0
         """So many of the next acknowledgements of events get lost on the way back."""
         self.held: list[Delivery] | None = None
-        self._limit = asyncio.Semaphore(64)
+        self.at_once = asyncio.Semaphore(64)
+        """So many deliveries run at the same time; replace it for more or fewer."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._http: aiohttp.ClientSession | None = None
 
@@ -94,8 +97,8 @@ class Deliveries:
 
     def send_event(self, payload: Json) -> None:
         """Deliver an event, `repeats` times, or keep it while holding back."""
-        for copy in range(self.repeats):
-            delivery = Delivery("events_api", payload, copy)
+        for number in range(self.repeats):
+            delivery = Delivery("events_api", copy.deepcopy(payload), number)
             self.sent.append(delivery)
             if self.held is None:
                 self._begin(delivery)
@@ -110,7 +113,7 @@ class Deliveries:
     def release(self, *, shuffle: random.Random | None = None, backwards: bool = False, copies: int = 1) -> None:
         """Let the events go that were held, each `copies` times, shuffled or backwards if asked; hold no more."""
         held = self.held or []
-        extra = [Delivery(one.kind, one.payload, copy) for one in held for copy in range(1, copies)]
+        extra = [Delivery(one.kind, one.payload, number) for one in held for number in range(1, copies)]
         self.sent += extra
         released = held + extra
         if shuffle:
@@ -129,7 +132,7 @@ class Deliveries:
 
     async def send(self, kind: str, payload: Json) -> Delivery:
         """Deliver an interaction or command once, and wait for the app's answer."""
-        delivery = Delivery(kind, payload)
+        delivery = Delivery(kind, copy.deepcopy(payload))
         self.sent.append(delivery)
         await self._attempt(delivery, 0, None)
         delivery.is_done = True
@@ -158,12 +161,12 @@ class Deliveries:
         task.add_done_callback(self._tasks.discard)
 
     async def _deliver(self, delivery: Delivery) -> None:
-        """First attempt and retries. A copy beyond the first looks like a retry, as duplicates in Slack do."""
-        reason = "http_timeout" if delivery.copy else None
-        for number in range(delivery.copy, 1 + len(self.retry_seconds)):
-            if number > delivery.copy:
+        """First attempt and retries. A repeat looks like a retry, as duplicates in Slack do."""
+        reason = "http_timeout" if delivery.repeat else None
+        for number in range(delivery.repeat, 1 + max(delivery.repeat, len(self.retry_seconds))):
+            if number > delivery.repeat:
                 await asyncio.sleep(self.retry_seconds[number - 1])
-            async with self._limit:
+            async with self.at_once:
                 attempt, again = await self._attempt(delivery, number, reason)
             self.slack.changed()
             if attempt.failure is None or not again:

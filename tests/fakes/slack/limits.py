@@ -83,7 +83,7 @@ class Limits:
         self.commercial = False
         """History once a minute and 15 messages a page, as for commercial apps outside the Marketplace."""
         self.faults: list[Fault] = []
-        self._buckets: dict[tuple[str, ...], Bucket] = {}
+        self._buckets: dict[str, Bucket] = {}
 
     def fault(self, method: str) -> Fault | None:
         """The fault that this call meets, counted off."""
@@ -101,9 +101,9 @@ class Limits:
             return 0
         now = time.monotonic()
         if method == "chat.postMessage":
-            key, size, rate = (team_id, method, channel), float(POST_BURST), 1.0
+            key, size, rate = f"{team_id} {method} {channel}", float(POST_BURST), 1.0
         else:
             a_minute = 1 if self.commercial and method in HISTORY else TIERS[METHOD_TIERS.get(method, 3)]
-            key, size, rate = (team_id, method), float(a_minute), a_minute / 60
+            key, size, rate = f"{team_id} {method}", float(a_minute), a_minute / 60
         bucket = self._buckets.setdefault(key, Bucket(size, rate, size, now))
         return bucket.take(now)

@@ -197,7 +197,7 @@ class Message:
             "parent_user_id": self.parent_user if self.is_reply else None,
         }
         message |= {key: value for key, value in optional.items() if value}
-        message["blocks"] = self.blocks or ([] if self.bot_id else [rich_text(self.text)])
+        message["blocks"] = self.blocks or [rich_text(self.text)]
         if self.bot_id:
             message["bot_profile"] = {"id": self.bot_id, "app_id": self.app_id, "team_id": self.team, "deleted": False}
         if self.subtype == "tombstone":
@@ -224,7 +224,7 @@ class Message:
 
 
 def rich_text(text: str) -> Json:
-    """The block that Slack makes of what a person types: plain text with its mentions."""
+    """The block that Slack makes of a text without blocks, with its mentions."""
     elements: list[Json] = []
     for index, part in enumerate(MENTION.split(text)):
         if part:

@@ -179,7 +179,7 @@ class People(Records):
         """A user opens the assistant pane while looking at channel `context`: a new thread in the direct messages."""
         who = self.user(user)
         where = self.dm(who)
-        fields = {"subtype": "assistant_app_thread", "bot_id": self.bot.bot_id, "app_id": self.slack.app_id}
+        fields: Json = {"subtype": "assistant_app_thread", "bot_id": self.bot.bot_id, "app_id": self.slack.app_id}
         root = self.post(where, self.bot, "New Assistant Thread", silent=True, **fields)
         root.thread_ts = root.ts
         thread = AssistantThread(where.id, root.ts, who.id, self._context(context))

@@ -107,7 +107,7 @@ class Responses:
                 return
         thread_ts = body.get("thread_ts")
         if body.get("response_type") == "in_channel":
-            author = {"bot_id": workspace.bot.bot_id, "app_id": self.slack.app_id}
+            author: Json = {"bot_id": workspace.bot.bot_id, "app_id": self.slack.app_id}
             workspace.post(channel, workspace.bot, text, blocks=blocks, thread_ts=thread_ts, **author)
         else:
             made = Ephemeral(channel.id, target.user.id, workspace.now(), text, blocks, thread_ts)
