@@ -745,6 +745,29 @@ async def test_socket_mode_acknowledges_redelivers_and_reconnects(slack: FakeSla
         assert got[-1] == "three"
 
 
+async def test_an_unanswered_envelope_comes_again_on_another_connection(slack: FakeSlack) -> None:
+    slack.delivery.ack_seconds = 0.2
+    port = slack.workspace.add_channel("port", with_bot=True)
+    app = AsyncWebClient(base_url=slack.base_url)
+    async with aiohttp.ClientSession() as http:
+        links = [await app.apps_connections_open(app_token=slack.app_token) for _ in range(2)]
+        sockets = [await http.ws_connect(str(link["url"])) for link in links]
+        hellos = [(await socket.receive_json())["num_connections"] for socket in sockets]
+        assert hellos == [1, 2]
+        await slack.workspace.say("olga", port, "hello")
+        first, second = await asyncio.gather(*(socket.receive_json(timeout=5) for socket in sockets))
+        assert first["payload"] == second["payload"] and first["envelope_id"] != second["envelope_id"]
+        assert sorted((one["retry_attempt"], one["retry_reason"]) for one in (first, second)) == [
+            (0, ""),
+            (1, "timeout"),
+        ]
+        again = sockets[0] if first["retry_attempt"] == 1 else sockets[1]
+        await again.send_json({"envelope_id": (first if again is sockets[0] else second)["envelope_id"]})
+        await slack.wait_for(lambda: slack.delivery.events[-1].acknowledged)
+        for socket in sockets:
+            await socket.close()
+
+
 # OAuth
 
 
