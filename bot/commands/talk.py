@@ -196,7 +196,7 @@ def feedback(
 
 def show_memories(found: "list[Memory]") -> None:
     """A table of memories."""
-    from bot.console import provenance
+    from bot.wording import provenance
 
     table = Table("no.", "state", "statement", "from")
     for memory in found:

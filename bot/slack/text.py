@@ -86,7 +86,7 @@ def safe_markdown(markdown: str) -> str:
     not seen.
     """
     shown: list[str] = []
-    for kind, lines in blocks_of(markdown):
+    for kind, lines in _paragraphs(markdown):
         block = "\n".join(lines)
         if kind == "fence":
             mark, code = fenced(lines)
@@ -101,15 +101,16 @@ def settled(markdown: str) -> str:
 
     What a stream may show: `safe_markdown` of it is the beginning of `safe_markdown` of the whole.
     """
-    ends = [space.start() for space in re.finditer(r"\s", markdown)]
-    sure = markdown[: ends[-1]] if ends else ""
-    blocks = list(blocks_of(sure))
-    kind, lines = blocks[-1] if blocks else ("blank", [])
-    start = len(sure) - len("\n".join(lines))
-    if kind == "fence":
-        return sure[:start]
-    opening = re.search(r"[`\[<]", sure[start:])
-    return sure[: start + opening.start()] if opening else sure
+    sure = markdown.rstrip() if markdown[-1:].isspace() else "".join(markdown.rsplit(maxsplit=1)[:-1])
+    start = len(sure) + 1
+    # A line that seems to open a fence may yet go on as the line of a paragraph: so that before it counts too.
+    for kind, lines in _paragraphs(sure)[:-3:-1]:
+        start -= len("\n".join(lines)) + 1
+        if kind != "fence":
+            opening = re.search(r"[`\[<\\]", sure[start:])
+            return sure[: start + opening.start()] if opening else sure
+        sure = sure[:start]
+    return sure
 
 
 def link(label: str, uri: str) -> str:
@@ -196,6 +197,18 @@ def fenced(lines: Sequence[str]) -> tuple[str, Sequence[str]]:
     opened = _FENCE.match(lines[0])
     mark = f"{opened[1]}{opened[2]}" if opened else ""
     return mark, lines[1:-1] if len(lines) > 1 and _closes(lines[-1], mark.strip()) else lines[1:]
+
+
+def _paragraphs(markdown: str) -> list[tuple[Kind, list[str]]]:
+    """The blocks, tables taken for paragraphs: of a text under way it shows only later which it is."""
+    found: list[tuple[Kind, list[str]]] = []
+    for kind, lines in blocks_of(markdown):
+        is_words = kind in ("text", "table")
+        if is_words and found and found[-1][0] == "text":
+            found[-1][1].extend(lines)
+        else:
+            found.append(("text" if is_words else kind, lines))
+    return found
 
 
 def _goes_on(lines: list[str], at: int) -> bool:
