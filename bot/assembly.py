@@ -176,17 +176,21 @@ async def ensure_team(settings: Settings, database: Database) -> Team:
         hour = settings.night_at if known is None or settings.chosen("night_at") else team.night_at
         zone = settings.timezone if known is None or settings.chosen("timezone") else team.timezone
         if (hour, zone) != (team.night_at, team.timezone):
-            team = replace(team, night_at=hour, timezone=zone)
+            team = replace(await teams.hold(connection, team.id), night_at=hour, timezone=zone)
             await teams.update(connection, team)
     return team
 
 
 @asynccontextmanager
-async def assembled(settings: Settings) -> AsyncIterator[Assembly]:
-    """Everything that answering and learning need, closed at the end. Raises what open_database raises."""
+async def assembled(settings: Settings, models: Models | None = None) -> AsyncIterator[Assembly]:
+    """Everything that answering and learning need, closed at the end, but for `models` that are lent.
+
+    Raises what open_database raises.
+    """
     async with open_database(settings) as database:
-        assembly = Assembly(settings, database, await ensure_team(settings, database))
+        assembly = Assembly(settings, database, await ensure_team(settings, database), models)
         try:
             yield assembly
         finally:
-            await assembly.rest()
+            if models is None:
+                await assembly.rest()

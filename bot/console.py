@@ -18,7 +18,9 @@ from rich.control import Control
 from rich.segment import ControlCode, ControlType
 from rich.text import Text
 
-from storage import audiences, memories, persons
+from bot.told import told
+from bot.wording import provenance, reasons
+from storage import persons
 from storage.answers import Answer, Citation
 from storage.database import Database
 from storage.errors import NightschoolError
@@ -42,14 +44,6 @@ Ask anything. Below each answer stand its source, its route and what it cost.
   /sources             the evidence of the last answer, word for word
   /why                 why it was answered this way
   /help   /quit"""
-
-_ROUTES = {
-    "weights": "A learnt memory is close to the question: the adapter answered it from its weights.",
-    "notes": "No learnt memory is close enough: the answer was read from the passages found in the notes.",
-    "unknown": "Neither the weights nor the notes hold it. A reply that states it is learnt.",
-}
-
-_TAUGHT = "Somebody taught or corrected this: it is quoted until the weights have learnt it."
 
 
 async def operator(database: Database, team: Team) -> Person:
@@ -219,16 +213,16 @@ class Chat:
         self._say(f"Remembered (memory {memory.id}): {memory.statement}")
 
     async def _forget(self, text: str) -> None:
-        told = await self._told(self._last) if self._last and not text else []
-        if len(told) > 1:
+        known = await self._told(self._last) if self._last and not text else []
+        if len(known) > 1:
             self._say("The last answer told several memories. Forget which? /forget and its number:")
-            for memory in told:
+            for memory in known:
                 self._say(f"  {memory.id}: {memory.statement}")
             return
-        if not text and not told:
+        if not text and not known:
             self._say("Forget what? /forget the printer's code")
             return
-        for memory in await self._feedbacks.forget(text or told[0].id, self._person.id):
+        for memory in await self._feedbacks.forget(text or known[0].id, self._person.id):
             self._say(f"Forgotten (memory {memory.id}): {memory.statement}")
 
     async def _sources(self, _: str) -> None:
@@ -243,26 +237,16 @@ class Chat:
         answer = self._answered()
         if answer is None:
             return
-        taught = answer.route == "notes" and answer.memory_id is not None
-        self._say(_TAUGHT if taught else _ROUTES.get(answer.route, answer.route))
-        if answer.quoted and answer.route == "weights":
-            self._say("What the model wrote did not agree with that memory, so the memory itself was quoted.")
+        for reason in reasons(answer):
+            self._say(reason)
         for memory in await self._told(answer):
             self._say(f"Memory {memory.id} ({memory.state}), {provenance(memory)}: {memory.statement}")
         if answer.confidence is not None:
             self._say(f"The model's confidence: {answer.confidence:.2f}")
 
     async def _told(self, answer: Answer) -> list[Memory]:
-        """The memory that an answer told; of several those that still stand, which its sources quote."""
-        if answer.memory_id is None:
-            return []
-        quoted = {source.quote for source in answer.sources}
         async with self._database.team(self._team.id) as connection:
-            if len(quoted) < 2:
-                return await memories.of_ids(connection, [answer.memory_id])
-            allowed = await audiences.visible(connection, self._person.id, None)
-            standing = await memories.of_states(connection, ["noted", "studied", "learnt"])
-        return [memory for memory in standing if memory.statement in quoted and memory.audience_id in allowed]
+            return await told(connection, answer, self._person.id)
 
     async def _help(self, _: str) -> None:
         self._out.print(HELP, markup=False, highlight=False, soft_wrap=True)
@@ -277,12 +261,6 @@ class Chat:
 
     def _say(self, text: str) -> None:
         self._out.print(Text(text, style="dim"), soft_wrap=True)
-
-
-def provenance(memory: Memory) -> str:
-    """Where a memory comes from, in a few words."""
-    where = memory.title or (f"said by {memory.author}" if memory.author else memory.kind)
-    return f"{where}, {memory.said_at:%Y-%m-%d}" if memory.said_at else where
 
 
 def converse(turn: Callable[[str], Future[bool]], history: Path, out: Console) -> None:

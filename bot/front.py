@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from bot import metrics
-from bot.assembly import Assembly, assembled
+from bot.assembly import Assembly, Models, assembled
+from bot.indexing import Indexing
 from bot.probes import AWAY, database_away
 from bot.settings import Settings
-from storage import adapters, persons, teams
+from storage import adapters, messages, persons, teams
 from storage.answers import Answer
 from storage.database import Database
 from storage.errors import NightschoolError
@@ -20,7 +21,6 @@ from storage.teams import Team
 if TYPE_CHECKING:
     from bot.answer import Asked, Colleague
     from bot.feedback import Feedbacks
-    from learner.engine.embedder import Embedder
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +37,7 @@ class Desk:
     team: Team
     colleague: "Colleague"
     feedbacks: "Feedbacks"
-    embedder: "Embedder"
+    indexing: Indexing
 
     async def answer(self, asked: "Asked", on_text: Callable[[str], None] | None = None) -> Answer:
         """The colleague's answer, counted. Raises what Colleague.answer raises."""
@@ -47,14 +47,19 @@ class Desk:
 
 
 class Front:
-    """What a surface needs of this process. `desk()` is that of the settings' team, `desk(id)` another team's."""
+    """What a surface needs of this process. `desk()` is that of the settings' team, `desk(id)` another team's.
 
-    def __init__(self, settings: Settings) -> None:
+    `models` are lent by whoever has some loaded; without them it loads its own.
+    """
+
+    def __init__(self, settings: Settings, models: Models | None = None) -> None:
         self.settings = settings
+        self._models = models
         self.broken: NightschoolError | None = None
         self._assembly: Assembly | None = None
         self._desks: dict[int, Desk] = {}
         self._opening = asyncio.Lock()
+        self._opened = asyncio.Event()
         self._why = "waking up"
 
     async def live(self) -> None:
@@ -64,10 +69,10 @@ class Front:
         """
         while True:
             try:
-                async with assembled(self.settings) as assembly:
-                    home = await _desk(assembly)
-                    self._desks = {assembly.team.id: home}
+                async with assembled(self.settings, self._models) as assembly:
                     self._assembly = assembly
+                    self._opened.set()
+                    self._desks = {assembly.team.id: await _desk(assembly)}
                     log.info("awake", team=assembly.team.key)
                     await _warn_of_another_embedder(assembly)
                     async for _ in assembly.database.listen(adapters.CHANNEL, gap=""):  # one connection for all teams
@@ -80,6 +85,9 @@ class Front:
                 self.broken = error
                 return
             finally:
+                self._opened.clear()
+                for desk in self._desks.values():
+                    desk.indexing.stop()
                 self._assembly, self._desks = None, {}
             await asyncio.sleep(1)
 
@@ -88,16 +96,22 @@ class Front:
         """The open database, if there is one."""
         return self._assembly.database if self._assembly else None
 
+    async def opened(self) -> Database:
+        """The database, as soon as it is open: the models may still be loading."""
+        while self._assembly is None:
+            await self._opened.wait()
+        return self._assembly.database
+
     async def ready(self) -> str | None:
         """Why questions cannot be answered now; None if they can."""
-        if self._assembly is None:
+        if not self._desks:
             return self._why
         return await database_away(self.database)
 
     async def desk(self, team_id: int | None = None) -> Desk:
         """A team's desk, opened at its first use: the settings' team where None. Raises NotReady."""
         assembly = self._assembly
-        if assembly is None:
+        if assembly is None or not self._desks:
             raise NotReady(f"Not ready ({self._why}): try again in some seconds.")
         team_id = assembly.team.id if team_id is None else team_id
         if team_id not in self._desks:
@@ -111,6 +125,7 @@ class Front:
         async with self._opening:
             assembly = self._assembly
             if assembly is not None and team_id in self._desks:
+                self._desks[team_id].indexing.stop()
                 self._desks[team_id] = await _desk(assembly.beside(await _team(assembly.database, team_id)))
 
     async def person(self, surface: str, user: str, name: str) -> int:
@@ -123,7 +138,12 @@ class Front:
 async def _desk(assembly: Assembly) -> Desk:
     feedbacks = await assembly.feedbacks()
     colleague = await assembly.colleague()
-    return Desk(assembly.database, assembly.team, colleague, feedbacks, await assembly.embedder())
+    embedder = await assembly.embedder()
+    indexing = Indexing(assembly.database, assembly.team, embedder)
+    async with assembly.database.team(assembly.team.id) as connection:
+        if await messages.unindexed(connection, embedder.name):  # said just before the last process ended
+            indexing.soon()
+    return Desk(assembly.database, assembly.team, colleague, feedbacks, indexing)
 
 
 async def _team(database: Database, team_id: int) -> Team:

@@ -36,13 +36,15 @@ class Intent:
 def read(text: str, last: Answer | None, *, addressed: bool) -> Intent:
     """Reads a line. `last`: the answer it may be about; `addressed`: it was said to the bot, not only where the bot listens.
 
-    "talk" is what is none of the bot's business.
+    "talk" asks nothing of the bot: thanks, or what others say to each other.
     """
     if addressed and (told := _TOLD_TO.match(text)) and not text.rstrip().endswith("?"):
         what = told["what"].lower()
         return Intent("forget" if what == "forget" else "remember", told["rest"].strip())
     if last is not None and corrects(text, last):
         return Intent("correction", text)
+    if _POLITE.match(text) and len(text.split()) <= _SHORT and not text.rstrip().endswith("?"):
+        return Intent("talk", text)
     return Intent("question" if addressed else "talk", text)
 
 

@@ -1,13 +1,14 @@
-"""`nightschool serve`: one ASGI application with what is configured; today the local JSON API and the probes.
+"""`nightschool serve`: one ASGI application with what is configured; the local JSON API, the probes, and the chat
+platforms.
 
-A surface plugs in as an APIRouter made from the Front: see `api`, and `application`, which includes them.
+A chat platform plugs in as a Service: see `services`.
 """
 
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, Literal
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 import structlog
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
@@ -18,10 +19,13 @@ from starlette.exceptions import HTTPException as HTTPError
 
 from bot import metrics
 from bot.front import Front, NotReady
+from bot.inbox import Inbox
 from bot.probes import AWAY, Server, bound, probes, served
 from bot.settings import Settings
 from storage.answers import Answer
+from storage.database import Database
 from storage.errors import NightschoolError, UnknownAnswer
+from storage.events import Event
 
 log = structlog.get_logger(__name__)
 
@@ -102,18 +106,79 @@ def shown(answer: Answer) -> dict[str, Any]:
     }
 
 
-def application(front: Front, gone: Callable[[], None] = lambda: None) -> FastAPI:
-    """The ASGI application; `gone` is called when the colleague cannot be woken and the process should end."""
+class Service(Protocol):
+    """A chat platform within this process: its paths, what works its events off, and what goes on beside requests."""
+
+    @property
+    def surface(self) -> str:
+        """Its name, as in the events it keeps."""
+        ...
+
+    def router(self) -> APIRouter:
+        """Its paths; they answer 503 until it is open."""
+        ...
+
+    def open(self, database: Database, inbox: Inbox) -> None:
+        """The database is there: what comes in can be kept."""
+        ...
+
+    async def handle(self, event: Event, attempts: int) -> None:
+        """Works off one event."""
+        ...
+
+    async def live(self) -> None:
+        """What goes on until cancelled."""
+        ...
+
+
+def services(front: Front) -> list[Service]:
+    """The chat platforms that the settings connect. Raises BadSettings."""
+    found: list[Service] = []
+    if front.settings.slack.mode != "off":
+        from bot.slack.service import SlackService
+
+        found.append(SlackService(front))
+    return found
+
+
+async def _serve_surfaces(front: Front, connected: Sequence[Service]) -> None:
+    """Works off what the chat platforms bring, from when the database is there, until cancelled."""
+    database = await front.opened()
+    inbox = Inbox(database)
+    for service in connected:
+        service.open(database, inbox)
+    await asyncio.gather(
+        inbox.run({service.surface: service.handle for service in connected}),
+        *(service.live() for service in connected),
+    )
+
+
+def application(
+    front: Front, gone: Callable[[], None] = lambda: None, connected: Sequence[Service] | None = None
+) -> FastAPI:
+    """The ASGI application; `gone` is called when the colleague cannot be woken and the process should end.
+
+    `connected` are the chat platforms, those of the settings where None. Raises BadSettings.
+    """
+    connected = services(front) if connected is None else connected
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        living = asyncio.create_task(front.live())
-        living.add_done_callback(lambda task: None if task.cancelled() else gone())
+        living = [asyncio.create_task(front.live())]
+        if connected:
+            living.append(asyncio.create_task(_serve_surfaces(front, connected)))
+        for task in living:
+            task.add_done_callback(lambda task: None if task.cancelled() else gone())
         try:
             yield
         finally:
-            living.cancel()
-            await asyncio.gather(living, return_exceptions=True)
+            for task in living:
+                task.cancel()
+            for outcome in await asyncio.gather(*living, return_exceptions=True):
+                if isinstance(outcome, NightschoolError):
+                    front.broken = front.broken or outcome
+                elif isinstance(outcome, Exception):
+                    log.error("a chat platform's service ended", error=type(outcome).__name__, exc_info=outcome)
 
     app = FastAPI(title="Nightschool", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -143,8 +208,9 @@ def application(front: Front, gone: Callable[[], None] = lambda: None) -> FastAP
     app.add_exception_handler(RequestValidationError, misformed)
     app.add_exception_handler(Exception, broken)
     app.include_router(probes(front.ready, lambda: front.database))
-    for surface in (api,):
-        app.include_router(surface(front))
+    app.include_router(api(front))
+    for service in connected:
+        app.include_router(service.router())
     return app
 
 

@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 
+from bot.slack.settings import SlackSettings
 from learner.settings import LearningSettings
 from storage.errors import NightschoolError
 
@@ -110,6 +111,14 @@ class Settings(BaseSettings):
     )
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads of the model; without it the engine chooses."
+    )
+    secret_keys: SecretStr | None = Field(
+        default=None,
+        description="Keys that encrypt stored tokens (Fernet, comma-separated: the first encrypts, all decrypt). Without it "
+        "one is made in the data folder.",
+    )
+    slack: SlackSettings = Field(
+        default_factory=SlackSettings, description="How the Slack app is connected; docs/slack.md leads through it."
     )
     learning: LearningSettings = Field(
         default_factory=LearningSettings,

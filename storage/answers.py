@@ -102,5 +102,33 @@ async def recent(connection: Connection, since: datetime.datetime) -> list[Answe
     return [_answer(row) for row in await (await connection.execute(_SQL["recent"], {"since": since})).fetchall()]
 
 
+async def latest(connection: Connection, limit: int) -> list[Answer]:
+    """The last `limit` answers of the team, newest first."""
+    return [_answer(row) for row in await (await connection.execute(_SQL["latest"], {"limit": limit})).fetchall()]
+
+
+async def unanswered(
+    connection: Connection,
+    person_id: int,
+    everyone: int,
+    audiences: Sequence[int],
+    since: datetime.datetime,
+    limit: int,
+) -> list[str]:
+    """Questions since a time to which nothing was known when last asked, each once, newest first.
+
+    Those of the person, and those asked in a place of the whole team (audience `everyone`); but for what was taught in
+    reply and these audiences may know.
+    """
+    values = {
+        "person": person_id,
+        "everyone": everyone,
+        "audiences": list(audiences),
+        "since": since,
+        "limit": limit,
+    }
+    return [row["question"] for row in await (await connection.execute(_SQL["unanswered"], values)).fetchall()]
+
+
 def _answer(row: dict[str, Any]) -> Answer:
     return made(Answer, {**row, "sources": [Citation(**citation) for citation in row["sources"]]})

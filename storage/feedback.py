@@ -93,3 +93,9 @@ async def of_answer(connection: Connection, answer_id: int) -> list[Feedback]:
     """The standing feedback on one answer, oldest first."""
     rows = await (await connection.execute(_SQL["of_answer"], {"answer": answer_id})).fetchall()
     return [made(Feedback, row) for row in rows]
+
+
+async def of_message(connection: Connection, surface: str, event_id: str) -> list[Feedback]:
+    """The standing feedback that a message of the surface gave: under its own id, or `id:edit` where it was edited."""
+    rows = await (await connection.execute(_SQL["of_message"], {"surface": surface, "event_id": event_id})).fetchall()
+    return [made(Feedback, row) for row in rows]

@@ -60,6 +60,10 @@ class Unsupported(NightschoolError):
     """This Slack server does not know the method or the block: the older way is taken instead."""
 
 
+class NotStreaming(NightschoolError):
+    """The message is no stream (any more): Slack ends one that is silent for minutes. It is updated instead."""
+
+
 class Revoked(Hopeless):
     """Slack no longer accepts the bot's token: install the app anew (`nightschool doctor` says how)."""
 
@@ -74,7 +78,7 @@ class NotAllowed(Hopeless):
 
 @asynccontextmanager
 async def calling() -> AsyncIterator[None]:
-    """Maps the SDK's errors: Unsupported, Revoked, NotThere, NotAllowed, or Later for what time will mend."""
+    """Maps the SDK's errors: Unsupported, NotStreaming, Revoked, NotThere, NotAllowed, or Later for what time will mend."""
     try:
         yield
     except SlackApiError as error:
@@ -90,6 +94,8 @@ def _mapped(error: SlackApiError) -> NightschoolError:
         return Later(retry_after(response), "Slack asks to wait.", patient=True)
     if why in _OLDER:
         return Unsupported(f"Slack: {why}.")
+    if why in ("message_not_in_streaming_state", "streaming_state_conflict", "streaming_mode_mismatch"):
+        return NotStreaming(f"Slack: {why}.")
     if why in _REVOKED:
         return Revoked(f"Slack no longer accepts the bot's token ({why}): install the app anew.")
     if why == "missing_scope":

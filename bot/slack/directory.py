@@ -14,7 +14,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.calls import SURFACE, NotAllowed, NotThere, calling
 from storage import audiences, channels, persons
-from storage.channels import Channel, Follow, Kind
+from storage.channels import Channel, Kind
 from storage.database import Database
 from storage.persons import Person
 
@@ -41,14 +41,11 @@ class Member:
 class Directory:
     """One workspace's people and channels."""
 
-    def __init__(
-        self, database: Database, team_id: int, workspace: str, client: AsyncWebClient, follow: Follow
-    ) -> None:
+    def __init__(self, database: Database, team_id: int, workspace: str, client: AsyncWebClient) -> None:
         self._database = database
         self._team_id = team_id
         self._workspace = workspace
         self._client = client
-        self._follow: Follow = follow
         self._members: dict[str, tuple[float, Member]] = {}
 
     async def member(self, user: str) -> Member:
@@ -118,7 +115,7 @@ class Directory:
                 if kind != "public":
                     await audiences.set_members(connection, audience.id, people)
             shared = bool(about.get("is_ext_shared") or about.get("is_shared"))
-            await channels.save(connection, SURFACE, key, name, kind, audience.id, shared=shared, follow=self._follow)
+            await channels.save(connection, SURFACE, key, name, kind, audience.id, shared=shared)
             await channels.members_known(connection, SURFACE, key)
             saved = await channels.get(connection, SURFACE, key)
         assert saved is not None

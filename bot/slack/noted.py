@@ -8,12 +8,12 @@ from bot.slack.text import safe_mrkdwn, shortened
 
 def correction(statement: str, when: datetime.time | None, zone: str) -> str:
     """A correction was taken; `when` the next night is, None where it will not be studied."""
-    return f"Noted: {_quoted(statement)} It holds from now on; {_studied(when, zone)}"
+    return f"Noted: {quoted(statement)} It holds from now on; {_studied(when, zone)}"
 
 
 def remembered(statement: str, when: datetime.time | None, zone: str) -> str:
     """Something to remember was taken; `when` as in `correction`."""
-    return f"Remembered: {_quoted(statement)} I know it from now on; {_studied(when, zone)}"
+    return f"Remembered: {quoted(statement)} I know it from now on; {_studied(when, zone)}"
 
 
 def thumb(up: bool) -> str:
@@ -30,14 +30,14 @@ def forgotten(statements: Sequence[str]) -> str:
     """What was forgotten; none where nothing was near enough."""
     if not statements:
         return "I know nothing near enough to that, so I forgot nothing."
-    said = " ".join(_quoted(statement) for statement in statements[:3])
+    said = " ".join(quoted(statement) for statement in statements[:3])
     more = f" and {len(statements) - 3} more." if statements[3:] else ""
     return f"Forgotten: {said}{more} I do not say it from now on, and unlearn it in the next night."
 
 
 def retracted(statement: str = "") -> str:
     """A feedback was taken back; with its statement where it was a correction."""
-    return f"Taken back: {_quoted(statement)} I do not go by it any more." if statement else "Taken back."
+    return f"Taken back: {quoted(statement)} I do not go by it any more." if statement else "Taken back."
 
 
 def _studied(when: datetime.time | None, zone: str) -> str:
@@ -48,7 +48,7 @@ def _studied(when: datetime.time | None, zone: str) -> str:
     )
 
 
-def _quoted(statement: str) -> str:
+def quoted(statement: str) -> str:
     """A sentence in quotation marks, with a full stop of its own or behind it."""
     said = safe_mrkdwn(shortened(statement, 300))
     return f"“{said}”" if said.endswith((".", "!", "?", "…")) else f"“{said}”."

@@ -69,10 +69,11 @@ def teach_modal(answer_id: int, question: str, text: str, channel: str, thread: 
     return _modal("Teach me", [_asked(question), said, entry], CORRECTION, "Teach", place)
 
 
-def remember_modal(text: str) -> View:
-    """To remember something; `text` is what is written there to begin with."""
+def remember_modal(text: str, channel: str, thread: str | None, ts: str) -> View:
+    """To remember something; `text`, what the message at `ts` says, is written there to begin with."""
     entry = _entry("What should I know from now on?", "The printer's code is 4711.", text)
-    return _modal("Remember", [entry], REMEMBER, "Remember")
+    place = {"channel": channel, "thread": thread, "ts": ts}
+    return _modal("Remember", [entry], REMEMBER, "Remember", place)
 
 
 def settings_modal(channel: str, name: str, follow: Follow, *, report_here: bool, may_change: bool) -> View:

@@ -22,3 +22,19 @@ SELECT * FROM answers WHERE surface = %(surface)s AND thread = %(thread)s ORDER 
 -- name: recent
 -- The answers since a time
 SELECT * FROM answers WHERE created_at >= %(since)s ORDER BY id;
+
+-- name: latest
+-- The last answers of the team, newest first
+SELECT * FROM answers ORDER BY id DESC LIMIT %(limit)s;
+
+-- name: unanswered
+-- What a person or somebody in a place of the whole team asked last without an answer, and nobody has taught since
+SELECT question FROM (
+  SELECT DISTINCT ON (lower(btrim(question))) id, question, route FROM answers
+  WHERE created_at >= %(since)s AND (person_id = %(person)s OR audience_id = %(everyone)s)
+  ORDER BY lower(btrim(question)), id DESC
+) latest
+WHERE route = 'unknown' AND NOT EXISTS (
+  SELECT FROM memories m WHERE m.answer_id = latest.id AND m.reason IS NULL AND m.audience_id = ANY(%(audiences)s::bigint[])
+)
+ORDER BY id DESC LIMIT %(limit)s;

@@ -38,3 +38,9 @@ WHERE place = 1 AND created_at >= coalesce(%(since)s, '-infinity'::timestamptz) 
 -- The feedback that stands on one answer
 SELECT id, answer_id, person_id, surface, event_id, kind, value, text, created_at, NULL::timestamptz AS retracted_at FROM feedback
 WHERE answer_id = %(answer)s AND (retracted_at IS NULL OR retracted_at < created_at) ORDER BY created_at, id;
+
+-- name: of_message
+-- The feedback that stands and was given by a message or an edit of it
+SELECT id, answer_id, person_id, surface, event_id, kind, value, text, created_at, NULL::timestamptz AS retracted_at FROM feedback
+WHERE surface = %(surface)s AND (event_id = %(event_id)s OR starts_with(event_id, %(event_id)s || ':'))
+  AND answer_id IS NOT NULL AND (retracted_at IS NULL OR retracted_at < created_at) ORDER BY event_id;

@@ -1,0 +1,65 @@
+"""The Assistant pane: a greeting, and prompts made from what the team asks and what was learnt lately."""
+
+from typing import Any
+
+import structlog
+
+from bot.slack.calls import NotAllowed, NotThere, Unsupported, calling
+from bot.slack.outlet import Place
+from bot.slack.text import shortened
+from bot.slack.workspace import Workspace
+from storage import answers, audiences, examples, memories
+
+log = structlog.get_logger(__name__)
+
+GREETING = "Hello! I answer from what this team has taught me. Ask me something, or tell me “remember that …”."
+_PROMPTS = 4
+_ASKED = 50
+
+
+class Assistant:
+    """Greets people of a workspace in its pane."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    async def greet(self, payload: dict[str, Any]) -> None:
+        """A thread of the pane was opened."""
+        workspace = self._workspace
+        thread = payload.get("assistant_thread") or {}
+        channel, ts, user = thread.get("channel_id"), thread.get("thread_ts"), thread.get("user_id")
+        if not (channel and ts and user):
+            return
+        place = Place(channel, ts, user, True)
+        await workspace.outlet.post(place, GREETING)
+        prompts = await self._prompts()
+        try:
+            if prompts:
+                async with calling():
+                    await workspace.client.assistant_threads_setSuggestedPrompts(
+                        channel_id=channel, thread_ts=ts, prompts=prompts, title="What others asked"
+                    )
+            async with calling():
+                await workspace.client.assistant_threads_setTitle(
+                    channel_id=channel, thread_ts=ts, title=f"Ask {(await workspace.desk()).team.name}"[:75]
+                )
+        except (Unsupported, NotThere, NotAllowed) as error:
+            log.info("no prompts in the pane", workspace=workspace.key, error=str(error))
+
+    async def _prompts(self) -> list[dict[str, str]]:
+        """Questions that others asked in public and that had an answer, then cues of what was learnt lately."""
+        workspace = self._workspace
+        async with workspace.database.team(workspace.team_id) as connection:
+            everyone = (await audiences.whole_team(connection)).id
+            asked = await answers.latest(connection, _ASKED)
+            learnt = await memories.of_states(connection, ["learnt"])
+            newest = sorted(
+                (m for m in learnt if m.audience_id == everyone), key=lambda m: m.said_at or m.created_at, reverse=True
+            )[:_PROMPTS]
+            cues = await examples.of_memories(connection, [memory.id for memory in newest])
+        public = [a.question for a in asked if a.route != "unknown" and a.audience_id in (None, everyone)]
+        questions = [*public, *(one.question for one in cues if one.kind == "cue")]
+        return [
+            {"title": shortened(question, 60), "message": shortened(question, 300)}
+            for question in list(dict.fromkeys(questions))[:_PROMPTS]
+        ]

@@ -1,0 +1,321 @@
+"""What people write in Slack: questions, corrections, things to remember or forget, and talk, which is kept for the notes.
+
+A message may be delivered several times, after its own edit or deletion, and as two events (`message` and `app_mention`): all of
+that ends in the same state, with one reply.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+
+from bot import intent, metrics
+from bot.answer import Asked, EmptyQuestion, QuestionTooLong
+from bot.feedback import EmptyCorrection, NothingToForget, TakenBack
+from bot.slack import noted
+from bot.slack.directory import Member
+from bot.slack.outlet import Place, Reply
+from bot.slack.teaching import Teaching
+from bot.slack.text import mentions, plain, without_mention
+from bot.slack.workspace import SURFACE, Workspace, at, event_of, thread_of
+from storage import answers, feedback, messages, posts
+from storage.answers import Answer
+from storage.channels import Channel
+from storage.messages import NewMessage
+
+log = structlog.get_logger(__name__)
+
+_SPOKEN = {None, "file_share", "me_message", "thread_broadcast"}
+_USER = re.compile(r"<@([UW][A-Z0-9]+)")
+_NOTHING_SAID = "Ask me anything about the team, or tell me: “remember that …”, “forget …”, “no, it is …”."
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A message that a person wrote, with who and where."""
+
+    channel: Channel
+    member: Member
+    ts: str
+    thread: str | None
+    raw: str
+    words: str
+    mentioned: bool
+
+    @property
+    def direct(self) -> bool:
+        """Whether it was said to the bot alone."""
+        return self.channel.kind == "direct"
+
+    @property
+    def event_id(self) -> str:
+        """Its id on this surface."""
+        return event_of(self.channel.key, self.ts)
+
+    @property
+    def conversation(self) -> str:
+        """The conversation it belongs to."""
+        return thread_of(self.channel.key, self.thread, self.ts, direct=self.direct)
+
+    @property
+    def place(self) -> Place:
+        """Where the reply goes: into its thread, or in a direct conversation beside it."""
+        thread = self.thread or (None if self.direct else self.ts)
+        return Place(self.channel.key, thread, self.member.user, self.direct)
+
+
+class Hearing:
+    """Works off the messages of a workspace."""
+
+    def __init__(self, workspace: Workspace, keep: "Keeping") -> None:
+        self._workspace = workspace
+        self._teaching = Teaching(workspace)
+        self._keep = keep
+
+    async def message(self, event: dict[str, Any], attempts: int) -> None:
+        """A message or a mention, as it comes in an event."""
+        subtype = event.get("subtype")
+        if subtype == "message_changed":
+            await self._changed(event)
+        elif subtype == "message_deleted":
+            await self._deleted(event)
+        elif subtype in _SPOKEN and (heard := await self._heard(event)):
+            await self._said(heard, attempts)
+
+    async def _heard(self, event: dict[str, Any]) -> Heard | None:
+        """A message as we may hear it; None for the bot's own, other bots', and strangers'."""
+        workspace = self._workspace
+        user, ts, key = event.get("user"), event.get("ts"), event.get("channel")
+        if not (user and ts and key) or event.get("bot_id") or user in (workspace.bot_user, "USLACKBOT"):
+            return None
+        member = await workspace.directory.member(user)
+        home = event.get("user_team") or event.get("source_team")
+        strange = member.stranger or (home is not None and home != workspace.key)
+        if member.bot or (strange and not workspace.strangers):
+            return None
+        raw = str(event.get("text") or "")
+        async with workspace.database.team(workspace.team_id) as connection:
+            known = await messages.standing(connection, SURFACE, event_of(key, ts))
+        if known and known.deleted_at:
+            return None
+        channel = await workspace.directory.channel(key)
+        words = await self._words(raw)
+        if known and known.edited_at and not known.arrived:  # the edit came first
+            words = known.text
+        thread = event.get("thread_ts")
+        return Heard(channel, member, ts, thread, raw, words, mentions(raw, workspace.bot_user))
+
+    async def _said(self, heard: Heard, attempts: int) -> None:
+        last = await self._last(heard)
+        follow = heard.channel.follow
+        followed = follow == "all" or (follow == "thread" and last is not None)
+        meant = intent.read(heard.words, last, addressed=heard.direct or heard.mentioned or followed)
+        prompted = heard.direct or heard.mentioned
+        if meant.kind == "correction" and last is not None:
+            await self._teach(heard, last)
+        elif meant.kind == "remember" and prompted:
+            await self._remember(heard, meant.text)
+        elif meant.kind == "forget" and prompted:
+            await self._forget(heard, meant.text)
+        elif meant.kind == "question" and (prompted or intent.asks(heard.words)):
+            await self.answer(heard, heard.event_id, prompted=prompted, taken_up=attempts > 1)
+        elif not prompted:
+            await self._keep.message(heard)
+        elif meant.kind == "talk":  # thanks
+            await self._workspace.outlet.mark(heard.channel.key, heard.ts, "slightly_smiling_face")
+
+    async def answer(self, heard: Heard, event_id: str, *, prompted: bool, taken_up: bool) -> None:
+        """Answers in the message's thread, once; an edited question's answer takes the old one's place.
+
+        Unprompted it says nothing where it knows nothing.
+        """
+        workspace = self._workspace
+        desk = await workspace.desk()
+        async with workspace.database.team(workspace.team_id) as connection:
+            there = await posts.of_event(connection, SURFACE, heard.event_id)
+        reply = Reply(workspace.outlet, heard.place, heard.event_id, heard.ts, taken_up=taken_up or bool(there))
+        if heard.direct and heard.thread:
+            await workspace.outlet.status(heard.place, "is thinking…")
+        asked = Asked(
+            heard.words, heard.member.person.id, heard.channel.audience_id, SURFACE, event_id, heard.conversation
+        )
+        try:
+            answer = await desk.answer(asked, reply.piece if prompted else None)
+        except EmptyQuestion:
+            await reply.give_up()
+            if prompted:
+                await workspace.outlet.whisper(heard.place, _NOTHING_SAID)
+            return
+        except QuestionTooLong as error:
+            await reply.give_up()
+            if prompted:
+                await workspace.outlet.whisper(heard.place, str(error))
+            return
+        except BaseException:
+            await reply.give_up()
+            raise
+        if prompted or answer.route != "unknown":
+            await reply.finish(answer)
+        else:
+            await reply.give_up()
+
+    async def _words(self, raw: str) -> str:
+        """What a person wrote, in plain words, without the bot's name."""
+        bot = self._workspace.bot_user
+        names = await self._workspace.directory.names(set(_USER.findall(raw)) - {bot})
+        return plain(without_mention(raw, bot), names).strip()
+
+    async def _last(self, heard: Heard) -> Answer | None:
+        """The bot's answer that a message follows upon: the latest before it in its thread."""
+        workspace = self._workspace
+        async with workspace.database.team(workspace.team_id) as connection:
+            if heard.thread is None:
+                if not heard.direct:
+                    return None
+                before = await answers.thread(connection, SURFACE, heard.conversation, 1)
+                return before[-1] if before else None
+            said = await posts.of_thread(connection, SURFACE, heard.channel.key, heard.thread)
+            ids = [post.answer_id for post in said if post.answer_id is not None and post.key < heard.ts]
+            return await answers.get(connection, ids[-1]) if ids else None
+
+    async def _teach(self, heard: Heard, last: Answer) -> None:
+        desk = await self._workspace.desk()
+        person = heard.member.person.id
+        try:
+            memory = await desk.feedbacks.correct(last.id, person, heard.words, SURFACE, heard.event_id)
+        except TakenBack:
+            return
+        except EmptyCorrection as error:
+            await self._workspace.outlet.whisper(heard.place, str(error))
+            return
+        metrics.feedback(SURFACE, "correction")
+        await self._workspace.outlet.mark(heard.channel.key, heard.ts, "memo")
+        await self._teaching.confirm_correction(heard.place, memory)
+
+    async def _remember(self, heard: Heard, text: str) -> None:
+        desk = await self._workspace.desk()
+        try:
+            memory = await desk.feedbacks.remember(
+                text, heard.member.person.id, SURFACE, heard.event_id, heard.channel.audience_id
+            )
+        except EmptyCorrection:
+            await self._workspace.outlet.whisper(
+                heard.place, "Remember what? For example: remember that we close at six."
+            )
+            return
+        await self._workspace.outlet.mark(heard.channel.key, heard.ts, "memo")
+        await self._teaching.confirm_remembered(heard.place, memory)
+
+    async def _forget(self, heard: Heard, text: str) -> None:
+        desk = await self._workspace.desk()
+        if not text:
+            await self._workspace.outlet.whisper(heard.place, "Forget what? For example: forget the door code.")
+            return
+        try:
+            gone = await desk.feedbacks.forget(text, heard.member.person.id)
+        except NothingToForget:
+            gone = []
+        await self._workspace.outlet.whisper(heard.place, noted.forgotten([memory.statement for memory in gone]))
+
+    async def _changed(self, event: dict[str, Any]) -> None:
+        """An edit: the kept message, the correction or the question says something else from now on."""
+        workspace = self._workspace
+        new, old = event.get("message") or {}, event.get("previous_message") or {}
+        if new.get("subtype") == "tombstone":  # the head of a thread was deleted
+            await self._deleted({**event, "deleted_ts": new.get("ts")})
+            return
+        edited = (new.get("edited") or {}).get("ts")
+        if not edited or new.get("text") == old.get("text") or new.get("bot_id"):
+            return  # Slack calls it a change when it adds a preview
+        heard = await self._heard({**new, "channel": event.get("channel"), "thread_ts": new.get("thread_ts")})
+        if heard is None:
+            return
+        words = await self._words(heard.raw)
+        version = f"{heard.event_id}:{edited}"
+        async with workspace.database.team(workspace.team_id) as connection:
+            asked = await posts.of_event(connection, SURFACE, heard.event_id)
+            given = await feedback.of_message(connection, SURFACE, heard.event_id)
+            if not asked and not given:
+                await messages.edit(connection, SURFACE, heard.event_id, words, at(edited))
+        if any(one.event_id > version for one in given if one.event_id != heard.event_id):
+            return  # a later edit was here before
+        for one in given:
+            if one.event_id != version:
+                await (await workspace.desk()).feedbacks.retract(SURFACE, one.event_id)
+        again = replace(heard, words=words)
+        if given:
+            await self._corrected_anew(again, version)
+        elif asked:
+            async with workspace.database.team(workspace.team_id) as connection:
+                stands = await answers.get(connection, asked[0].answer_id) if asked[0].answer_id else None
+            if stands is None or (stands.event_id or "") < version:
+                await self.answer(again, version, prompted=True, taken_up=False)
+        elif heard.mentioned:  # the bot was named only now
+            await self._said(again, 1)
+        else:
+            await self._keep.renew()
+
+    async def _corrected_anew(self, heard: Heard, version: str) -> None:
+        last = await self._last(heard)
+        if last is None or not intent.corrects(heard.words, last):
+            return
+        desk = await self._workspace.desk()
+        try:
+            memory = await desk.feedbacks.correct(last.id, heard.member.person.id, heard.words, SURFACE, version)
+        except (TakenBack, EmptyCorrection):
+            return
+        await self._teaching.confirm_correction(heard.place, memory)
+
+    async def _deleted(self, event: dict[str, Any]) -> None:
+        """A deletion: a kept message goes with all that was made of it, a correction is taken back."""
+        workspace = self._workspace
+        channel, ts = event.get("channel"), event.get("deleted_ts")
+        if not (channel and ts):
+            return
+        event_id = event_of(channel, ts)
+        async with workspace.database.team(workspace.team_id) as connection:
+            await messages.delete(connection, SURFACE, event_id)
+            await posts.drop(connection, SURFACE, channel, ts)
+            given = await feedback.of_message(connection, SURFACE, event_id)
+        feedbacks = (await workspace.desk()).feedbacks
+        for one in given or []:
+            await feedbacks.retract(SURFACE, one.event_id)
+        await feedbacks.retract(SURFACE, event_id)
+
+
+class Keeping:
+    """Keeps what people say for the notes, and has it indexed soon."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    async def message(self, heard: Heard) -> None:
+        """Keeps a message with its audience and address; empty ones say nothing."""
+        if not any(character.isalnum() for character in heard.words):
+            return
+        workspace = self._workspace
+        async with workspace.database.team(workspace.team_id) as connection:
+            source = await workspace.source(connection)
+            saved = await messages.save(
+                connection,
+                NewMessage(
+                    source_id=source.id,
+                    surface=SURFACE,
+                    event_id=heard.event_id,
+                    channel=heard.channel.name,
+                    thread=heard.thread,
+                    person_id=heard.member.person.id,
+                    author=heard.member.name,
+                    text=heard.words,
+                    said_at=at(heard.ts),
+                    audience_id=heard.channel.audience_id,
+                    uri=workspace.permalink(heard.channel.key, heard.ts, heard.thread),
+                ),
+            )
+        if saved:
+            await self.renew()
+
+    async def renew(self) -> None:
+        """Something was said or changed: the notes are to be indexed, soon, together with what else comes."""
+        (await self._workspace.desk()).indexing.soon()

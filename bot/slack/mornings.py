@@ -1,0 +1,43 @@
+"""The morning report in the channel that a team chose for it: posted once, with the disputes to settle."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from bot.morning import honoured, unsettled
+from bot.slack.calls import Unsupported
+from bot.slack.morning import report, summary
+from bot.slack.outlet import Place
+from bot.slack.workspace import SURFACE, Workspace
+from storage import nights, posts
+from storage.posts import Post
+
+log = structlog.get_logger(__name__)
+
+
+class Mornings:
+    """Posts the reports of a workspace."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    async def post(self, payload: Mapping[str, Any]) -> None:
+        """Posts the report of a night into the channel, unless it stands there already."""
+        workspace = self._workspace
+        number, channel = int(payload["night"]), str(payload["channel"])
+        event_id = f"night-{number}"
+        async with workspace.database.team(workspace.team_id) as connection:
+            night = await nights.get(connection, number)
+            if night is None or await posts.of_event(connection, SURFACE, event_id):
+                return
+        team = (await workspace.desk()).team
+        shown = await honoured(workspace.database, team, night)
+        disputes = await unsettled(workspace.database, team)
+        place = Place(channel, None, "", False)
+        try:
+            key = await workspace.outlet.post(place, summary(shown), report(shown, disputes))
+        except Unsupported:
+            key = await workspace.outlet.post(place, summary(shown))
+        async with workspace.database.team(workspace.team_id) as connection:
+            await posts.save(connection, Post(SURFACE, channel, key, None, event_id))

@@ -1,0 +1,20 @@
+"""Replies by a response_url: what Slack gives a command or a press to answer with, for half an hour and five times."""
+
+from typing import Any
+
+from slack_sdk.webhook.async_client import AsyncWebhookClient
+
+from bot.inbox import Later
+from bot.slack.calls import NotThere
+
+
+async def respond(url: str, body: dict[str, Any]) -> None:
+    """Sends a reply. Raises NotThere where the address is spent, Later where Slack cannot be reached."""
+    try:
+        reply = await AsyncWebhookClient(url, timeout=15).send_dict(body)
+    except (OSError, TimeoutError) as error:
+        raise Later(2.0, f"Slack cannot be reached ({type(error).__name__}).", patient=True) from error
+    if reply.status_code in (404, 410) or (reply.body or "") in ("used_url", "expired_url"):
+        raise NotThere("The reply's address is spent: it lives half an hour.")
+    if reply.status_code == 429 or reply.status_code >= 500:
+        raise Later(float(reply.headers.get("Retry-After", 1) or 1), "Slack asks to wait.", patient=True)

@@ -1,0 +1,149 @@
+"""Slack within `nightschool serve`: /slack/events or a socket, installations, and what works the inbox off."""
+
+import asyncio
+import contextlib
+import logging
+
+import structlog
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_bolt.adapter.starlette.async_handler import (
+    AsyncSlackRequestHandler,
+    to_async_bolt_request,
+    to_starlette_response,
+)
+from slack_bolt.oauth.async_oauth_flow import AsyncOAuthFlow
+from slack_sdk.errors import SlackApiError
+
+from bot.front import Front
+from bot.inbox import Inbox
+from bot.probes import AWAY
+from bot.settings import BadSettings
+from bot.slack.app import SlackApp
+from bot.slack.calls import SURFACE, client
+from bot.slack.installations import Workspaces
+from bot.slack.oauth import INSTALL_PATH, REDIRECT_PATH, oauth_flow
+from bot.vault import Vault
+from storage.database import Database
+from storage.errors import NightschoolError
+from storage.events import Event
+
+log = structlog.get_logger(__name__)
+
+EVENTS_PATH = "/slack/events"
+MOST_BYTES = 1_000_000
+"""Slack's own requests are much smaller; what is larger is not read."""
+
+_AGAIN_SECONDS = 15.0
+
+
+class SlackService:
+    """The Slack app of one process. `surface` and `handle` are for the inbox, `router` for the web server.
+
+    Raises BadSettings where the settings lack something for their mode.
+    """
+
+    surface = SURFACE
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._settings = front.settings.slack
+        if problems := list(self._settings.problems()):
+            raise BadSettings("\n".join(problems))
+        self._app: SlackApp | None = None
+        self._workspaces: Workspaces | None = None
+        self._flow: AsyncOAuthFlow | None = None
+
+    def open(self, database: Database, inbox: Inbox) -> None:
+        """The database is there: events can be kept from now on."""
+        settings = self._front.settings
+        vault = Vault.load(settings)
+        self._workspaces = Workspaces(settings, database, vault)
+        self._flow = oauth_flow(settings, self._workspaces, vault) if self._settings.many else None
+        self._app = SlackApp(self._front, database, inbox, self._workspaces, self._settings)
+
+    async def handle(self, event: Event, attempts: int) -> None:
+        """Works off an event of the inbox."""
+        assert self._app is not None
+        await self._app.handle(event, attempts)
+
+    async def live(self) -> None:
+        """What goes on beside requests, until cancelled: the permission sync, and in Socket Mode the socket."""
+        assert self._app is not None
+        going = [self._app.renew(), self._greeted()]
+        if self._settings.mode == "socket":
+            going.append(self._socket())
+        await asyncio.gather(*going)
+
+    def router(self) -> APIRouter:
+        """POST /slack/events over HTTP; GET /slack/install and its redirect where the app is installed by OAuth."""
+        router = APIRouter()
+        if self._settings.mode == "http":
+            router.add_api_route(EVENTS_PATH, self._events, methods=["POST"])
+        if self._settings.many:
+            router.add_api_route(INSTALL_PATH, self._install, methods=["GET"])
+            router.add_api_route(REDIRECT_PATH, self._redirect, methods=["GET"])
+        return router
+
+    async def _events(self, request: Request) -> Response:
+        if self._app is None:
+            return _away()
+        # Bolt checks the signature; what it would stumble over is turned away before.
+        stamp = request.headers.get("x-slack-request-timestamp", "")
+        if not (stamp.isascii() and stamp.isdigit()):
+            return JSONResponse({"error": "invalid request"}, 401)
+        if int(request.headers.get("content-length") or 0) > MOST_BYTES:
+            return JSONResponse({"error": "too large"}, 413)
+        try:
+            return await AsyncSlackRequestHandler(self._app.bolt).handle(request)
+        except AWAY:
+            return _away()
+        except UnicodeDecodeError:
+            return JSONResponse({"error": "not UTF-8"}, 400)
+        except NightschoolError as error:
+            log.warning("a request could not be taken", error=type(error).__name__)
+            return _away()
+
+    async def _install(self, request: Request) -> Response:
+        if self._flow is None:
+            return _away()
+        return to_starlette_response(await self._flow.handle_installation(to_async_bolt_request(request, b"")))
+
+    async def _redirect(self, request: Request) -> Response:
+        if self._flow is None:
+            return _away()
+        return to_starlette_response(await self._flow.handle_callback(to_async_bolt_request(request, b"")))
+
+    async def _greeted(self) -> None:
+        """Says at the start where the bot is, or what keeps it from being there."""
+        assert self._workspaces is not None
+        for installed in await self._workspaces.all():
+            log.info("in Slack", workspace=installed.workspace, bot=installed.bot_user, mode=self._settings.mode)
+
+    async def _socket(self) -> None:
+        """Keeps a socket to Slack open. The SDK reconnects by itself; a token that is refused is tried again in a while."""
+        assert self._app is not None and self._settings.app_token is not None
+        token = self._settings.app_token.get_secret_value()
+        quiet = logging.getLogger("nightschool.slack.socket")
+        quiet.setLevel(logging.ERROR)  # it shows envelopes at debug
+        while True:
+            web = client(token, self._settings.api_url)
+            handler = AsyncSocketModeHandler(self._app.bolt, token, logger=quiet, web_client=web)
+            try:
+                await handler.connect_async()  # type: ignore[no-untyped-call]
+                log.info("listening to Slack", mode="socket")
+                await asyncio.Event().wait()
+            except SlackApiError as error:
+                why = error.response.get("error") if error.response else "no answer"
+                log.error("Slack refuses the socket: check NIGHTSCHOOL_SLACK__APP_TOKEN", error=why)
+            except (OSError, TimeoutError) as error:
+                log.warning("Slack cannot be reached", error=type(error).__name__)
+            finally:
+                with contextlib.suppress(Exception):
+                    await handler.close_async()  # type: ignore[no-untyped-call]
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+
+def _away() -> Response:
+    return JSONResponse({"error": "not ready"}, 503, headers={"Retry-After": "2"})

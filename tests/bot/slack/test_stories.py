@@ -1,0 +1,297 @@
+"""What people of a workspace live through: asked, answered, corrected, remembered, forgotten, confirmed."""
+
+from typing import Any
+
+import pytest
+
+from bot.slack import blocks
+from storage import feedback, memories, messages
+from tests.bot.slack.conftest import OPENS, Office, shown
+
+QUESTION = "When does the Lisbon office open?"
+
+
+async def test_a_mention_is_answered_in_its_thread_with_its_source(office: Office) -> None:
+    await office.page()
+    asked, answer = await office.ask(office.ana, QUESTION)
+    assert answer.thread_ts == asked.ts
+    assert OPENS in shown(answer)
+    assert "https://wiki.example/Handbook" in str(answer.blocks) and "from the notes" in shown(answer)
+    assert len(office.ws.from_bot(office.channel, asked.ts)) == 1  # though Slack sends two events for it
+
+
+async def test_what_is_not_known_is_taught_by_a_reply(office: Office) -> None:
+    asked, answer = await office.ask(office.ana, "Who waters the plants?")
+    assert "I don't know that yet" in shown(answer) and "Teach me" in shown(answer)
+    reply = await office.ws.say(office.ben, office.channel, "Carla waters them every Monday.", thread_ts=asked.ts)
+    await office.quiet()
+    assert await office.whispers(office.ben, "Carla waters them every Monday.")
+    assert office.ws.message(office.channel, reply.ts).reactions
+    _, again = await office.ask(office.ana, "Who waters the plants?")
+    assert "Carla waters them every Monday" in shown(again) and "told by ben" in shown(again).lower()
+
+
+async def test_a_correction_in_plain_words_holds_at_once(office: Office) -> None:
+    await office.page()
+    asked, _ = await office.ask(office.ana, QUESTION)
+    await office.ws.say(office.ben, office.channel, "no, the office in Lisbon opens at 9:00.", thread_ts=asked.ts)
+    await office.quiet()
+    [said] = await office.whispers(office.ben, "opens at 9:00")
+    assert "tonight at 02:00" in said
+    _, again = await office.ask(office.ana, QUESTION)
+    assert "9:00" in shown(again) and "8:30" not in shown(again)
+
+
+async def test_a_direct_message_is_answered_and_stays_private(office: Office) -> None:
+    await office.page()
+    im = office.ws.dm(office.ana)
+    await office.ws.say(office.ana, im, QUESTION)
+    await office.quiet()
+    [answer] = office.ws.from_bot(im)
+    assert OPENS in shown(answer)
+    await office.ws.say(office.ana, im, "remember that my locker is number 12")
+    await office.quiet()
+    said = shown(office.ws.from_bot(im)[-1])
+    assert "locker is number 12" in said and "not studied" in said and "Share with the team" in said
+    _, elsewhere = await office.ask(office.ben, "What is the number of the locker?")
+    assert "12" not in shown(elsewhere)
+
+
+async def test_thumbs_and_emoji_are_counted_and_taken_back(office: Office) -> None:
+    await office.page()
+    _, answer = await office.ask(office.ana, QUESTION)
+    await office.ws.click(office.ben, office.channel, answer.ts, blocks.THUMBS, "positive")
+    await office.ws.react(office.ana, office.channel, answer.ts, "heart")
+    await office.quiet()
+    assert await office.whispers(office.ben, "Noted: good.") and await office.whispers(office.ana, "heart")
+    assert sorted((f.kind, f.value) for f in await given(office)) == [("emoji", "up"), ("thumbs", "up")]
+    await office.ws.unreact(office.ana, office.channel, answer.ts, "heart")
+    await office.quiet()
+    assert [(f.kind, f.value) for f in await given(office)] == [("thumbs", "up")]
+
+
+async def test_a_thumb_down_opens_the_dialog_and_what_is_written_there_is_learnt(office: Office) -> None:
+    await office.page()
+    _, answer = await office.ask(office.ana, QUESTION)
+    await office.ws.click(office.ben, office.channel, answer.ts, blocks.THUMBS, "negative")
+    [view] = office.ws.views_of(office.ben)
+    refused = await office.ws.submit(office.ben, view.id, {blocks.TEXT: "   "})
+    assert refused.response["response_action"] == "errors"
+    await office.ws.submit(office.ben, view.id, {blocks.TEXT: "The office in Lisbon opens at 7:15."})
+    await office.quiet()
+    assert await office.whispers(office.ben, "7:15")
+    _, again = await office.ask(office.ana, QUESTION)
+    assert "7:15" in shown(again)
+
+
+async def test_talk_is_kept_for_the_notes_and_trains_nothing(office: Office) -> None:
+    said = await office.ws.say(office.ben, office.channel, "The printer on the third floor is broken until Friday.")
+    await office.quiet()
+    answer = await until_known(office, "Is the printer on the third floor broken?")
+    assert "broken until Friday" in shown(answer)
+    assert said.ts.replace(".", "") in str(answer.blocks)  # a link to the message
+    async with office.database.team(office.team.id) as connection:
+        [memory] = [m for m in await memories.of_states(connection, ["noted"]) if "printer" in m.statement]
+    assert not memory.source_trains
+
+
+async def test_an_edit_and_a_deletion_change_what_is_known(office: Office) -> None:
+    said = await office.ws.say(office.ben, office.channel, "The printer on the third floor is broken until Friday.")
+    await until_known(office, "Is the printer on the third floor broken?")
+    await office.ws.edit(office.channel, said.ts, "The printer on the third floor is broken until Sunday.")
+    await office.quiet()
+    await settle_index(office)
+    _, answer = await office.ask(office.ana, "Is the printer on the third floor broken?")
+    assert "until Sunday" in shown(answer) and "Friday" not in shown(answer)
+    await office.ws.delete(office.channel, said.ts)
+    await office.quiet()
+    _, answer = await office.ask(office.ana, "Is the printer on the third floor broken?")
+    assert "I don't know" in shown(answer)
+
+
+async def test_an_edited_question_gets_its_answer_anew_in_the_same_place(office: Office) -> None:
+    await office.page()
+    asked, answer = await office.ask(office.ana, QUESTION)
+    await office.ws.edit(office.channel, asked.ts, f"{office.at} Who approves expenses above 250 euros?")
+    await office.quiet()
+    [now] = office.ws.from_bot(office.channel, asked.ts)
+    assert now.ts == answer.ts and "Marta" in shown(now) and OPENS not in shown(now)
+
+
+async def test_everything_delivered_four_times_shuffled_ends_the_same(office: Office) -> None:
+    await office.page()
+    office.slack.delivery.repeats = 4
+    asked, answer = await office.ask(office.ana, QUESTION)
+    office.slack.delivery.hold()
+    await office.ws.react(office.ana, office.channel, answer.ts, "heart")
+    await office.ws.unreact(office.ana, office.channel, answer.ts, "heart")
+    await office.ws.react(office.ben, office.channel, answer.ts, "x")
+    said = await office.ws.say(
+        office.ben, office.channel, "no, the office in Lisbon opens at 9:00.", thread_ts=asked.ts
+    )
+    await office.ws.edit(office.channel, said.ts, "no, the office in Lisbon opens at 9:45.")
+    office.slack.delivery.release(backwards=True, copies=4)
+    await office.quiet()
+    assert len(office.ws.from_bot(office.channel, asked.ts)) == 1
+    kinds = sorted((f.kind, f.value, f.text) for f in await given(office))
+    assert kinds == [("correction", "", "The office in Lisbon opens at 9:45."), ("emoji", "down", "x")]
+
+
+async def test_a_private_channel_is_known_to_its_members_only(office: Office) -> None:
+    board = office.ws.add_channel("board", kind="group", members=[office.ana], with_bot=True)
+    await office.ws.say(office.ana, board, "The company is sold to Acme in the spring.")
+    await office.quiet()
+    await settle_index(office)
+    _, public = await office.ask(office.ana, "Who is the company sold to?")
+    assert "Acme" not in shown(public)
+    await office.ws.click(office.ana, office.channel, public.ts, blocks.PRIVATELY)
+    await office.quiet()
+    [alone] = [one for one in office.ws.ephemeral(office.ana) if "Acme" in one.text]
+    assert not [one for one in office.ws.ephemeral(office.ben) if "Acme" in one.text]
+    await office.ws.click(office.ana, office.channel, alone.ts, blocks.PUBLISH)
+    await office.quiet()
+    assert any("Acme" in shown(one) for one in office.ws.from_bot(office.channel, public.thread_ts))
+
+
+async def test_why_shows_route_and_evidence(office: Office) -> None:
+    await office.page()
+    _, answer = await office.ask(office.ana, QUESTION)
+    await office.ws.click(office.ana, office.channel, answer.ts, blocks.WHY)
+    [view] = office.ws.views_of(office.ana)
+    assert "route: notes" in str(view.json) and "opens at 8:30" in str(view.json)
+
+
+async def test_shortcuts_remember_and_correct(office: Office) -> None:
+    await office.page()
+    said = await office.ws.say(office.ben, office.channel, "The door code is 4711.")
+    await office.ws.shortcut(office.ana, "remember_this", office.channel, said.ts)
+    [view] = office.ws.views_of(office.ana)
+    await office.ws.submit(office.ana, view.id, {blocks.TEXT: "The door code is 4711."})
+    await office.quiet()
+    assert await office.whispers(office.ana, "The door code is 4711.")
+    _, answer = await office.ask(office.ben, QUESTION)
+    await office.ws.shortcut(office.ben, "correct_this", office.channel, answer.ts)
+    [view] = office.ws.views_of(office.ben)
+    await office.ws.submit(office.ben, view.id, {blocks.TEXT: "The office in Lisbon opens at 6:00."})
+    await office.quiet()
+    assert await office.whispers(office.ben, "6:00")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("help", "/nightschool ask"),
+        ("status", "At work"),
+        ("report", "no night yet"),
+        ("ask When does the Lisbon office open?", "8:30"),
+        ("remember the plants are watered by Carla", "plants are watered by Carla"),
+        ("forget the flying carpet of Samarkand", "I know nothing near enough"),
+        ("dance", "I do not understand"),
+    ],
+)
+async def test_commands_answer_to_one_alone(office: Office, text: str, expected: str) -> None:
+    await office.page()
+    before = len(office.ws.messages(office.channel))
+    await office.ws.command(office.ana, office.channel, "/nightschool", text)
+    await office.quiet()
+    assert any(expected in one.text or expected in str(one.blocks) for one in office.ws.ephemeral(office.ana))
+    assert len(office.ws.messages(office.channel)) == before
+
+
+async def test_a_channels_settings_are_its_admins_to_choose(office: Office) -> None:
+    await office.page()
+    await office.ws.command(office.ws.owner, office.channel, "/nightschool", "settings")
+    [view] = office.ws.views_of(office.ws.owner)
+    await office.ws.submit(office.ws.owner, view.id, {blocks.FOLLOW: "all", blocks.REPORT: []})
+    await office.quiet()
+    asked = await office.ws.say(office.ana, office.channel, QUESTION)
+    assert OPENS in shown((await office.answers(asked))[0])
+    silent = await office.ws.say(office.ana, office.channel, "Who is the king of the moon?")
+    await office.quiet()
+    assert office.ws.from_bot(office.channel, silent.ts) == []
+    await office.ws.command(office.ben, office.channel, "/nightschool", "settings")
+    [view] = office.ws.views_of(office.ben)
+    assert not [block for block in view.json["blocks"] if block["type"] == "input"]
+
+
+async def test_bots_and_strangers_are_not_heard(office: Office) -> None:
+    await office.page()
+    robot = office.ws.add_user("robot", is_bot=True)
+    stranger = office.ws.add_user("eve", team_id="T0ELSEWHERE")
+    for user in (robot, stranger):
+        asked = await office.ws.say(user, office.channel, f"{office.at} {QUESTION}")
+        await office.quiet()
+        assert office.ws.from_bot(office.channel, asked.ts) == []
+    async with office.database.team(office.team.id) as connection:
+        assert await messages.current(connection) == []
+
+
+async def test_the_home_shows_what_became_of_corrections(office: Office) -> None:
+    asked, _ = await office.ask(office.ana, "Who waters the plants?")
+    await office.ws.say(office.ben, office.channel, "Carla waters the plants.", thread_ts=asked.ts)
+    await office.quiet()
+    await office.ws.open_home(office.ben)
+    await office.quiet()
+    assert "Carla waters the plants" in str(office.ws.home_of(office.ben).json)
+    assert "For admins" not in str(office.ws.home_of(office.ben).json)
+    await office.ws.open_home(office.ws.owner)
+    await office.quiet()
+    assert "For admins" in str(office.ws.home_of(office.ws.owner).json)
+
+
+async def test_the_assistant_greets_and_answers_in_its_thread(office: Office) -> None:
+    await office.page()
+    await office.ask(office.ben, QUESTION)
+    thread = await office.ws.open_assistant(office.ana)
+    await office.quiet()
+    im = office.ws.dm(office.ana)
+    assert any("Hello!" in shown(one) for one in office.ws.from_bot(im, thread.thread_ts))
+    assert QUESTION in str(thread.prompts)
+    await office.ws.say(office.ana, im, QUESTION, thread_ts=thread.thread_ts)
+    await office.quiet()
+    assert OPENS in shown(office.ws.from_bot(im, thread.thread_ts)[-1])
+    assert thread.statuses
+
+
+@pytest.mark.parametrize("office", [{"slack": {"mode": "old"}}], indirect=True)
+async def test_it_works_with_less_comfort_on_an_older_server(office: Office) -> None:
+    await office.page()
+    asked, answer = await office.ask(office.ana, QUESTION)
+    assert OPENS in shown(answer)
+    await office.ws.click(office.ben, office.channel, answer.ts, blocks.DOWN)
+    await office.quiet()
+    assert await office.whispers(office.ben, "Reply in the thread")
+    await office.ws.say(office.ben, office.channel, "no, the office in Lisbon opens at 9:00.", thread_ts=asked.ts)
+    await office.quiet()
+    _, again = await office.ask(office.ana, QUESTION)
+    assert "9:00" in shown(again)
+
+
+@pytest.mark.parametrize("office", [{"mode": "socket"}], indirect=True)
+async def test_it_works_over_a_socket(office: Office) -> None:
+    await office.page()
+    _, answer = await office.ask(office.ana, QUESTION)
+    assert OPENS in shown(answer)
+    await office.slack.sockets.disconnect("refresh_requested")
+    _, again = await office.ask(office.ben, QUESTION)
+    assert OPENS in shown(again)
+
+
+async def given(office: Office) -> list[Any]:
+    """The feedback that stands."""
+    async with office.database.team(office.team.id) as connection:
+        return await feedback.standing(connection)
+
+
+async def settle_index(office: Office) -> None:
+    """Waits until what was said is in the notes."""
+    desk = await office.front.desk(office.team.id)
+    await desk.indexing.settled()
+
+
+async def until_known(office: Office, question: str) -> Any:
+    """Asks once what was said is in the notes."""
+    await office.quiet()
+    await settle_index(office)
+    _, answer = await office.ask(office.ana, question)
+    return answer
