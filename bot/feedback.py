@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime
 
+from bot.settling import NotYours
 from learner.engine.embedder import Embedder
 from learner.recall import adds, embed_statements, match
 from learner.study import select
@@ -10,7 +11,7 @@ from learner.study.statements import plain
 from storage import answers, audiences, feedback, memories, passages, persons
 from storage.answers import Answer
 from storage.database import Connection, Database
-from storage.errors import NightschoolError, UnknownAnswer
+from storage.errors import NightschoolError, NotFound, UnknownAnswer
 from storage.feedback import Kind, NewFeedback
 from storage.memories import Memory, Near, NewMemory
 from storage.passages import NewPassage
@@ -132,6 +133,42 @@ class Feedbacks:
         """
         return await self._learn(self._checked(text), person_id, surface, event_id, None, audience_id)
 
+    async def share(self, memory_id: int, person_id: int) -> Memory:
+        """What a person taught in a narrower place, told anew to the whole team, with the question that it corrects.
+
+        Studied from tonight on; what it contradicts gives way at once. Shared already it is returned as it is.
+        Raises NotFound, NotYours.
+        """
+        async with self._database.team(self._team.id) as connection:
+            memory = await memories.get(connection, memory_id)
+            everyone = await audiences.whole_team(connection)
+            allowed = await audiences.visible(connection, person_id, None)
+        if memory is None or memory.reason is not None or memory.audience_id not in allowed:
+            raise NotFound(f"I know no memory {memory_id} (any more): teach it anew where everybody may read it.")
+        if memory.kind not in select.TOLD or memory.person_id != person_id:
+            raise NotYours("Only the person who taught it may share it with the whole team: ask that person.")
+        if memory.audience_id == everyone.id:
+            return memory
+        told = NewMemory(
+            statement=memory.statement,
+            context=memory.context,
+            kind=memory.kind,
+            answer_id=memory.answer_id,
+            feedback_id=memory.feedback_id,
+            person_id=person_id,
+            author=memory.author,
+            audience_id=everyone.id,
+            said_at=datetime.now(UTC),
+            importance=memory.importance,
+        )
+        vector = (await embed_statements(self._embedder, [(memory.context, memory.statement)]))[0]
+        async with self._database.team(self._team.id) as connection:
+            shared = await memories.tell(connection, told)
+            await self._take_in(connection, shared, vector)
+            for old in await self._contradicted(connection, shared, vector):
+                await memories.supersede(connection, old, shared.id)
+        return shared
+
     async def forget(self, text_or_id: str | int, person_id: int | None) -> list[Memory]:
         """Forgets a memory by number, or those nearest to the words: not spoken from now on, unlearned tonight.
 
@@ -210,17 +247,21 @@ class Feedbacks:
                 [memory] = await memories.save_all(connection, [noted])
             else:
                 memory = await memories.tell(connection, noted)
-            await memories.embed(connection, memory.id, self._embedder.name, vector)
-            # Headed by who said it, never by the question, which may hold what others must not read.
-            heading = f"told by {author.name}" if author else "told"
-            passage = NewPassage(ordinal=0, heading=heading, text=statement, embedding=vector)
-            await passages.replace(connection, memory_id=memory.id, embedder=self._embedder.name, rows=[passage])
+            await self._take_in(connection, memory, vector)
             gives_way = await self._contradicted(connection, memory, vector)
             if answer is not None and given is not None:  # the same event again would turn to the next that was told
                 gives_way |= await self._corrected(connection, memory, answer)
             for old in gives_way:
                 await memories.supersede(connection, old, memory.id)
         return memory
+
+    async def _take_in(self, connection: Connection, memory: Memory, vector: Embedding) -> None:
+        """Makes a memory findable, and quotable from the notes."""
+        await memories.embed(connection, memory.id, self._embedder.name, vector)
+        # Headed by who said it, never by the question, which may hold what others must not read.
+        heading = f"told by {memory.author}" if memory.author else "told"
+        passage = NewPassage(ordinal=0, heading=heading, text=memory.statement, embedding=vector)
+        await passages.replace(connection, memory_id=memory.id, embedder=self._embedder.name, rows=[passage])
 
     async def _contradicted(self, connection: Connection, memory: Memory, vector: Embedding) -> set[int]:
         """The memories that a new word contradicts, by the night's own rule; they give way at once."""

@@ -13,10 +13,10 @@ from zoneinfo import ZoneInfo
 import procrastinate
 import structlog
 from fastapi import FastAPI
-from procrastinate import exceptions
+from procrastinate import JobContext, exceptions
 from procrastinate.jobs import Job, Status
 
-from bot import metrics
+from bot import metrics, morning
 from bot.assembly import Assembly, ensure_team, open_database
 from bot.probes import AWAY, bound, database_away, probes, served
 from bot.settings import Settings
@@ -71,7 +71,7 @@ class Nights:
         self.app = procrastinate.App(connector=connector)
         ticking = self.app.task(name="tick", queue=CLOCK, queueing_lock="tick")(self.tick)
         self.app.periodic(cron=f"* * * * * */{TICK_SECONDS}")(ticking)
-        self._night = self.app.task(name="night", queue=NIGHTS, retry=_Patience())(self.night)
+        self._night = self.app.task(name="night", queue=NIGHTS, retry=_Patience(), pass_context=True)(self.night)
 
     async def prepare(self) -> None:
         """Makes procrastinate's tables if they are not there; safe when many workers start at once."""
@@ -124,21 +124,24 @@ class Nights:
             await self.app.job_manager.delete_old_jobs(1, queue=CLOCK, include_failed=True, include_aborted=True)
             await self.app.job_manager.delete_old_jobs(24 * 7, include_failed=True, include_aborted=True)
 
-    async def night(self, team: str, adapter: int, hour: str) -> None:
+    async def night(self, context: JobContext, team: str, adapter: int, hour: str) -> None:
         """The job: the team's night, unless one that began after `hour` has already ended well."""
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
         try:
-            await self._hold(team, adapter, datetime.fromisoformat(hour))
+            await self._hold(context.job, team, adapter, datetime.fromisoformat(hour))
         except Exception as error:
             metrics.failed(error)
             raise
         finally:
             self._running.discard(task)
 
-    async def _hold(self, team: str, adapter: int, hour: datetime) -> None:
+    async def _hold(self, job: Job, team: str, adapter: int, hour: datetime) -> None:
         from learner import night as nightly
+
+        def final(error: Exception) -> bool:
+            return _Patience().get_retry_decision(exception=error, job=job) is None
 
         async with self._database.system() as connection:
             member = await teams.get(connection, team)
@@ -148,19 +151,21 @@ class Nights:
             latest = await nights.latest(connection, adapter)
         if latest and latest.started_at >= hour and latest.state not in ("running", "failed"):
             log.info("night was already held", team=team, night=latest.id)
+            await morning.announce(self._database, member, latest)  # its worker may have been killed before it did
             return
         school = Assembly(self._settings, self._database, member)
         try:
-            await nightly.run(
-                self._database,
-                member,
-                engine=await school.engine(),
-                embedder=await school.embedder(),
-                files=school.files,
-                folder=self._settings.nights_folder,
-                base=await school.base(),
-                learning=self._settings.learning,
-            )
+            async with morning.announced(self._database, member, final):
+                await nightly.run(
+                    self._database,
+                    member,
+                    engine=await school.engine(),
+                    embedder=await school.embedder(),
+                    files=school.files,
+                    folder=self._settings.nights_folder,
+                    base=await school.base(),
+                    learning=self._settings.learning,
+                )
         finally:
             await school.rest()  # an idle team costs a row and a file, no memory
 

@@ -158,7 +158,7 @@ async def choose(work: Work) -> Result:
             if memory.conflict and memory.id not in held_back:
                 await memories.set_conflict(connection, memory.id, None)
         for dispute in disputes:
-            await memories.set_conflict(connection, dispute.held_back, dispute.words)
+            await memories.set_conflict(connection, dispute.held_back, dispute.words, dispute.kept)
         heard = [n for n, memory in enumerate(candidates) if memory.id not in held_back]
         spent = await memories.overriders(connection)
         overridden = select.overridden([candidates[n] for n in heard], vectors[heard], spent)

@@ -61,6 +61,12 @@ async def all(connection: Connection) -> list[Channel]:
     return [made(Channel, row) for row in await (await connection.execute(_SQL["all"])).fetchall()]
 
 
+async def members(connection: Connection) -> dict[tuple[str, str], int]:
+    """How many persons are known in each channel where the bot is, by (surface, key); in a public one all of its surface."""
+    rows = await (await connection.execute(_SQL["members"])).fetchall()
+    return {(row["surface"], row["key"]): row["members"] for row in rows}
+
+
 async def set_follow(connection: Connection, surface: str, key: str, follow: Follow) -> Channel:
     """Chooses what is answered in a channel. Raises NotFound."""
     values = {"surface": surface, "key": key, "follow": follow}

@@ -113,7 +113,8 @@ async def tell(connection: Connection, new: NewMemory) -> Memory:
     """Notes what a person says outright: it stands, from its `said_at` on, whatever became of the same words before.
 
     Forgotten, overridden or taken back: "remembered" must be true when it is said to somebody. Keeps one memory for a
-    statement and provenance, as save_all does.
+    statement and provenance, as save_all does. What stands for the
+    whole team stays the team's, also where it is told to few again.
     """
     await hold(connection, "memories")
     [memory] = await of_ids(connection, [await _note(connection, new, anew=True)])
@@ -167,6 +168,32 @@ async def of_states(connection: Connection, states: Sequence[State]) -> list[Mem
     return [made(Memory, row) for row in rows]
 
 
+async def learnt(connection: Connection, audiences: Sequence[int], limit: int) -> list[tuple[str, datetime.datetime]]:
+    """Statements that the weights have learnt and these audiences may hear, each with when it was learnt, newest first.
+
+    Where that is not known, when it was said.
+    """
+    values = {"audiences": list(audiences), "limit": limit}
+    return [
+        (row["statement"], row["at"]) for row in await (await connection.execute(_SQL["learnt"], values)).fetchall()
+    ]
+
+
+async def told_by(connection: Connection, person_id: int, audiences: Sequence[int], limit: int) -> list[Memory]:
+    """What a person corrected or told to remember and has not taken back, newest first, what was overridden too."""
+    values = {"person": person_id, "audiences": list(audiences), "limit": limit}
+    return [made(Memory, row) for row in await (await connection.execute(_SQL["told_by"], values)).fetchall()]
+
+
+async def saying(connection: Connection, lines: Sequence[str], audience_id: int) -> list[Memory]:
+    """The memories whose statement, or whose `statement (author)`, is among the lines and this audience may hear.
+
+    They stand or were overridden.
+    """
+    values = {"lines": list(lines), "audience": audience_id}
+    return [made(Memory, row) for row in await (await connection.execute(_SQL["saying"], values)).fetchall()]
+
+
 async def of_ids(connection: Connection, ids: Sequence[int]) -> list[Memory]:
     """The memories of these ids that exist, oldest first."""
     rows = await (await connection.execute(_SQL["of_ids"], {"ids": list(ids)})).fetchall()
@@ -214,9 +241,34 @@ async def set_withheld(connection: Connection, id: int, why: str | None) -> None
     await connection.execute(_SQL["set_withheld"], {"id": id, "why": why})
 
 
-async def set_conflict(connection: Connection, id: int, conflict: str | None) -> None:
-    """Holds a memory back in a dispute, whose words are for people to read; None lets it stand again."""
-    await connection.execute(_SQL["set_conflict"], {"id": id, "conflict": conflict})
+async def set_conflict(connection: Connection, id: int, conflict: str | None, against: int | None = None) -> None:
+    """Holds a memory back in a dispute `against` another, whose words are for people to read; None lets it stand again.
+
+    Where one of the two has gone meanwhile there is nothing to hold it back for.
+    """
+    await connection.execute(_SQL["set_conflict"], {"id": id, "conflict": conflict, "against": against})
+
+
+async def disputes(connection: Connection, audiences: Sequence[int]) -> list[tuple[Memory, Memory]]:
+    """The disputes that these audiences may know, newest first: who stands, and who is held back against that one."""
+    rows = await (await connection.execute(_SQL["disputes"], {"audiences": list(audiences)})).fetchall()
+    found = {memory.id: memory for memory in await of_ids(connection, [id for row in rows for id in row.values()])}
+    return [(found[row["kept"]], found[row["held_back"]]) for row in rows]
+
+
+async def disputed(connection: Connection, one: int, other: int) -> bool:
+    """True where one of the two is held back against the other; both stay as they are until the transaction ends."""
+    rows = await (await connection.execute(_SQL["hold_sides"], {"one": one, "other": other})).fetchall()
+    return len(rows) == 2 and any(row["against"] in (one, other) for row in rows)
+
+
+async def settle(connection: Connection, keep: int, drop: int) -> None:
+    """Ends a dispute for good: `drop` gives way to `keep`, and no night weighs the two again. Raises NotFound.
+
+    Who else was held back against `drop` stands again, until a night finds a dispute with `keep`.
+    """
+    await supersede(connection, drop, keep)
+    await connection.execute(_SQL["end_dispute"], {"keep": keep, "drop": drop})
 
 
 async def forget(connection: Connection, id: int) -> None:
@@ -280,10 +332,11 @@ async def _note(connection: Connection, new: NewMemory, *, anew: bool) -> int:
     if row is None:
         row = await (await connection.execute(_SQL["insert"], values)).fetchone() or {}
     elif anew or row["reason"] != "asked":
-        if row["state"] in ("retracted", "forgotten") and (anew or not row["overridden"]):
+        gone = row["state"] in ("retracted", "forgotten")
+        if gone and (anew or not row["overridden"]):
             await connection.execute(_SQL["stand_again"], {"ids": [row["id"]]})
-        unchanged = row["unchanged"] and not anew
-        await connection.execute(_SQL["renote"], {**values, "id": row["id"], "unchanged": unchanged})
+        values |= {"id": row["id"], "unchanged": row["unchanged"] and not anew, "shared": not (gone and anew)}
+        await connection.execute(_SQL["renote"], values)
     return int(row["id"])
 
 

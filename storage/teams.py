@@ -36,6 +36,14 @@ async def get(connection: Connection, key: str) -> Team | None:
     return made(Team, row) if row else None
 
 
+async def hold(connection: Connection, id: int) -> Team:
+    """The team as it is now, which nobody else changes until the transaction ends: to `update` it. Raises NotFound."""
+    row = await (await connection.execute(_SQL["hold"], {"id": id})).fetchone()
+    if row is None:
+        raise NotFound(f"There is no team with the id {id}; nothing was changed.")
+    return made(Team, row)
+
+
 async def all(connection: Connection) -> list[Team]:
     """All teams, oldest first."""
     return [made(Team, row) for row in await (await connection.execute(_SQL["all"])).fetchall()]

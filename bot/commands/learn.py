@@ -87,6 +87,7 @@ def night(
     """
 
     async def work(settings: Settings) -> None:
+        from bot import morning
         from bot.assembly import assembled
         from bot.report import card
         from learner import night as nightly
@@ -99,17 +100,18 @@ def night(
                 line("waking up", None, None, "")
                 engine, embedder, base = await school.engine(), await school.embedder(), await school.base()
                 line("waking up", 1, 1, "")
-                slept = await nightly.run(
-                    school.database,
-                    school.team,
-                    engine=engine,
-                    embedder=embedder,
-                    files=school.files,
-                    folder=settings.nights_folder,
-                    base=base,
-                    learning=learning,
-                    progress=lambda step, share, remark: line(step, share, 1, remark),
-                )
+                async with morning.announced(school.database, school.team):
+                    slept = await nightly.run(
+                        school.database,
+                        school.team,
+                        engine=engine,
+                        embedder=embedder,
+                        files=school.files,
+                        folder=settings.nights_folder,
+                        base=base,
+                        learning=learning,
+                        progress=lambda step, share, remark: line(step, share, 1, remark),
+                    )
         out.print(card(slept))
 
     run(context, work, shown=True)

@@ -14,6 +14,14 @@ SELECT * FROM channels WHERE surface = %(surface)s AND key = %(key)s;
 -- The channels where the bot is
 SELECT * FROM channels WHERE left_at IS NULL ORDER BY surface, name, key;
 
+-- name: members
+-- How many persons are known to be in each channel where the bot is; in a public one whoever was met on its surface may be
+SELECT c.surface, c.key, CASE a.kind
+    WHEN 'team' THEN (SELECT count(DISTINCT i.person_id) FROM identities i WHERE i.team_id = c.team_id AND i.surface = c.surface)
+    ELSE (SELECT count(*) FROM audience_members m WHERE m.team_id = c.team_id AND m.audience_id = c.audience_id)
+  END AS members
+FROM channels c JOIN audiences a ON a.team_id = c.team_id AND a.id = c.audience_id WHERE c.left_at IS NULL;
+
 -- name: follow
 -- Choose what is answered in a channel
 UPDATE channels SET follow = %(follow)s WHERE surface = %(surface)s AND key = %(key)s RETURNING *;

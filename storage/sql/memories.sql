@@ -27,12 +27,21 @@ VALUES (%(statement)s, %(context)s, %(kind)s, %(document_id)s, %(message_id)s, %
 RETURNING id;
 
 -- name: renote
--- Let a memory follow its document to the newest revision; what is unchanged is said since it was first said
-UPDATE memories SET document_id = coalesce(%(document_id)s, document_id), context = %(context)s, audience_id = %(audience_id)s,
+-- Let a memory follow its document to the newest revision; what is unchanged is said since it was first said.
+-- `shared`: what a person told the whole team stays the whole team's
+UPDATE memories m SET document_id = coalesce(%(document_id)s, document_id), context = %(context)s,
+  audience_id = CASE WHEN everyones.yes THEN m.audience_id ELSE %(audience_id)s END,
+  trainable = (everyones.yes AND m.trainable) OR %(trainable)s,
   author = %(author)s, feedback_id = coalesce(%(feedback_id)s, feedback_id),
   said_at = CASE WHEN %(unchanged)s THEN least(said_at, %(said_at)s) ELSE coalesce(%(said_at)s, said_at) END,
   reason = CASE WHEN superseded_by IS NULL THEN reason ELSE 'overridden' END
-WHERE id = %(id)s;
+FROM (
+  SELECT %(shared)s AND EXISTS (
+    SELECT FROM memories told JOIN audiences a ON a.team_id = told.team_id AND a.id = told.audience_id
+    WHERE told.id = %(id)s AND told.kind IN ('correction', 'pinned') AND a.kind = 'team'
+  ) AS yes
+) everyones
+WHERE m.id = %(id)s;
 
 -- name: stand_again
 -- Let retracted memories stand again; as noted only, where the serving adapter never saw them or somebody had asked to forget them
@@ -120,6 +129,7 @@ LIMIT %(limit)s;
 -- name: set_state
 -- Move memories to a state; where one is retracted or forgotten by request, only what it would return to
 UPDATE memories SET
+  learnt_at = CASE WHEN %(state)s <> 'learnt' THEN NULL WHEN state = 'learnt' THEN learnt_at ELSE clock_timestamp() END,
   state = CASE WHEN reason IS NULL THEN %(state)s ELSE state END,
   former_state = CASE WHEN reason IS NULL THEN former_state ELSE %(state)s END
 WHERE id = ANY(%(ids)s::bigint[]);
@@ -170,8 +180,47 @@ DELETE FROM examples WHERE memory_id = %(id)s;
 UPDATE memories SET withheld = %(why)s WHERE id = %(id)s;
 
 -- name: set_conflict
--- Hold a memory back in a dispute, or let it stand again
-UPDATE memories SET conflict = %(conflict)s WHERE id = %(id)s;
+-- Hold a memory back in a dispute, if both sides still stand, or let it stand again
+UPDATE memories m SET conflict = %(conflict)s, against = %(against)s
+WHERE id = %(id)s AND (%(conflict)s::text IS NULL OR (m.reason IS NULL AND NOT EXISTS (
+  SELECT FROM memories o WHERE o.team_id = m.team_id AND o.id = %(against)s AND o.reason IS NOT NULL
+)));
+
+-- name: disputes
+-- Who is held back against whom, where both sides stand and these audiences may know them, the newest first
+SELECT m.id AS held_back, o.id AS kept FROM memories m JOIN memories o ON o.team_id = m.team_id AND o.id = m.against
+WHERE m.conflict IS NOT NULL AND m.reason IS NULL AND o.reason IS NULL
+  AND m.audience_id = ANY(%(audiences)s::bigint[]) AND o.audience_id = ANY(%(audiences)s::bigint[])
+ORDER BY greatest(m.said_at, o.said_at) DESC, m.id DESC;
+
+-- name: hold_sides
+-- Two memories that stand, each with what it is held back against; nobody else changes them until the transaction ends
+SELECT id, against FROM memories WHERE id IN (%(one)s, %(other)s) AND reason IS NULL ORDER BY id FOR UPDATE;
+
+-- name: end_dispute
+-- Let stand again one side of a dispute, and who was held back against the other
+UPDATE memories SET conflict = NULL, against = NULL WHERE id IN (%(keep)s, %(drop)s) OR against = %(drop)s;
+
+-- name: learnt
+-- What the weights have learnt and these audiences may hear, what was learnt last first; else what was said last
+SELECT t.statement, coalesce(m.learnt_at, m.said_at, m.created_at) AS at
+FROM memories_told t JOIN memories m USING (team_id, id)
+WHERE m.state = 'learnt' AND m.conflict IS NULL AND NOT t.mute AND m.audience_id = ANY(%(audiences)s::bigint[])
+ORDER BY at DESC, m.id DESC LIMIT %(limit)s;
+
+-- name: told_by
+-- What a person told in so many words, the newest first, but for what was taken back or forgotten
+SELECT * FROM memories_told
+WHERE kind IN ('correction', 'pinned') AND person_id = %(person)s AND audience_id = ANY(%(audiences)s::bigint[])
+  AND (reason IS NULL OR reason = 'overridden')
+ORDER BY said_at DESC, id DESC LIMIT %(limit)s;
+
+-- name: saying
+-- What an audience may hear of lines that are a statement, or a statement with its author; standing or overridden
+SELECT * FROM memories_told
+WHERE audience_id = %(audience)s AND NOT mute AND (reason IS NULL OR reason = 'overridden')
+  AND (statement = ANY(%(lines)s::text[]) OR statement || ' (' || author || ')' = ANY(%(lines)s::text[]))
+ORDER BY id;
 
 -- name: embed
 -- Keep the embedding of a statement

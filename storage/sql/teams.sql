@@ -8,6 +8,10 @@ RETURNING *;
 -- A team by its key
 SELECT * FROM teams WHERE key = %(key)s;
 
+-- name: hold
+-- A team by its id, locked so that two changes cannot undo each other
+SELECT * FROM teams WHERE id = %(id)s FOR UPDATE;
+
 -- name: all
 -- All teams
 SELECT * FROM teams ORDER BY id;

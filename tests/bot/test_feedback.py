@@ -3,9 +3,10 @@
 import pytest
 
 from bot.feedback import EmptyCorrection, NothingToForget, TakenBack, is_correction, statement_of
+from bot.settling import NotYours
 from storage import answers, feedback, teams
 from storage.answers import Answer, Citation, NewAnswer
-from storage.errors import UnknownAnswer
+from storage.errors import NotFound, UnknownAnswer
 from storage.feedback import Feedback
 from tests.school import FACTS, School, ask
 
@@ -328,6 +329,58 @@ async def test_nobody_forgets_what_they_may_not_know(school: School) -> None:
         assert "4.2" not in str(refused.value)
     assert len(await school.memories("noted")) == 1
     assert len(await school.feedbacks().forget("the offer for Brightwater", anna)) == 1
+
+
+async def test_what_was_taught_to_few_is_shared_with_all_by_whom_it_is(school: School) -> None:
+    anna, ben = await school.person("Anna"), await school.person("Ben")
+    board = await school.private("board", [anna, ben])
+    await school.page(FACTS)
+    await school.collect()
+    colleague, takes, everyone = school.colleague(), school.feedbacks(), await school.everyone()
+    answer = await ask(colleague, MONEY, anna, board)
+    words = "No, expenses above 900 euros must be approved by Jonas."
+    taught = await takes.correct(answer.id, anna, words, "test", "c1")
+    own = await takes.remember("The bike shed's key hangs behind the door.", anna, "test", "r1", board)
+    assert "Jonas" not in (await ask(colleague, MONEY, ben, everyone)).text
+    with pytest.raises(NotYours):
+        await takes.share(taught.id, ben)
+    for number, person in ((taught.id, await school.person("Eve")), (10**9, anna)):
+        with pytest.raises(NotFound) as unknown:
+            await takes.share(number, person)
+        assert "Jonas" not in str(unknown.value)
+    [page] = [m for m in await school.memories() if m.statement == FACTS[0]]
+    with pytest.raises(NotYours):
+        await takes.share(page.id, anna)
+
+    shared = await takes.share(taught.id, anna)
+    assert (shared.id, shared.audience_id, shared.trainable) == (taught.id, everyone, True)
+    assert (shared.author, shared.context, shared.person_id) == ("Anna", MONEY, anna)
+    told = await ask(colleague, MONEY, ben, everyone)
+    assert "Jonas" in told.text and "Marta" not in told.text, "what it contradicts gives way"
+    assert await takes.share(taught.id, anna) == shared
+    await takes.share(own.id, anna)
+    # The same events delivered again take it back from nobody.
+    await takes.correct(answer.id, anna, words, "test", "c1")
+    again = await takes.remember("The bike shed's key hangs behind the door.", anna, "test", "r1", board)
+    stand = {m.id: (m.audience_id, m.trainable) for m in await school.memories("noted") if m.person_id == anna}
+    assert stand == {shared.id: (everyone, True), again.id: (everyone, True)}
+    await takes.retract("test", "c1")
+    assert "Marta" in (await ask(colleague, MONEY, ben, everyone)).text
+    with pytest.raises(NotFound):
+        await takes.share(taught.id, anna)
+
+
+async def test_what_was_forgotten_and_is_told_to_few_again_is_theirs_alone(school: School) -> None:
+    anna, ben = await school.person("Anna"), await school.person("Ben")
+    board = await school.private("board", [anna])
+    takes, words = school.feedbacks(), "The bike shed's key hangs behind the door."
+    first = await takes.remember(words, anna, "test", "r1")
+    await takes.forget(first.id, anna)
+    again = await takes.remember(words, anna, "test", "r2", board)
+    assert (again.audience_id, again.trainable) == (board, False)
+    question = "Where does the key of the bike shed hang?"
+    assert "door" in (await ask(school.colleague(), question, anna)).text
+    assert "door" not in (await ask(school.colleague(), question, ben)).text
 
 
 async def given(school: School) -> Answer:
