@@ -145,9 +145,14 @@ class Inbox:
             self._told.clear()
             taken: list[Errand] = []
             if (free := AT_ONCE - len(self._under_way)) > 0:
-                with contextlib.suppress(*AWAY):
+                try:
                     async with self._database.system() as connection:
                         taken = await events.take(connection, list(handlers), free, LEASE_SECONDS)
+                except AWAY:
+                    pass
+                except Exception as error:  # a full disk, say: what comes in is still tried to be kept
+                    metrics.failed(error)
+                    log.error("the queue cannot be read", error=type(error).__name__)
             for errand in taken:
                 work = asyncio.create_task(self._work(errand, handlers))
                 self._under_way[errand.id] = work

@@ -32,11 +32,11 @@ from bot.slack.dialogs import Dialogs
 from bot.slack.directory import Directory
 from bot.slack.hearing import Hearing, Keeping
 from bot.slack.homes import Homes
-from bot.slack.incoming import event_id, kind, lane
+from bot.slack.incoming import event_id, kind, lane, workspace_of
 from bot.slack.installations import Installed, Workspaces
 from bot.slack.mornings import Mornings
 from bot.slack.opinions import Opinions
-from bot.slack.outlet import Outlet
+from bot.slack.outlet import Outlet, Place
 from bot.slack.presses import Presses, place_of
 from bot.slack.settings import SlackSettings
 from bot.slack.workspace import Workspace
@@ -111,11 +111,14 @@ class SlackApp:
                 raise error
         except NotReady as error:
             raise Later(1.0, str(error), patient=True) from error
-        except Revoked:
-            workspace = str(event.payload.get("team_id") or "")
-            log.error("Slack no longer accepts the bot's token", workspace=workspace)
-            await self._workspaces.uninstalled(workspace)
+        except Revoked as error:
+            workspace = workspace_of(event.payload)
+            log.error("Slack refuses the bot's token", workspace=workspace)
             self._open.pop(workspace, None)
+            self._workspaces.forget(workspace)
+            if attempts == 1:  # another process may have renewed it
+                raise Later(1.0, str(error)) from error
+            await self._workspaces.uninstalled(workspace)
             raise
 
     async def renew(self) -> None:
@@ -163,26 +166,25 @@ class SlackApp:
         if body.get("type") == "view_submission" and (refused := dialogs.refused(body.get("view") or {})):
             return BoltResponse(status=200, body=refused)
         try:
-            if not await self._at_once(dialogs, body):
+            if not await self._at_once(workspace, dialogs, body):
                 await self._inbox.put(
                     installed.team_id, NewEvent(SURFACE, event_id(body), lane(body), kind(body), dict(body))
                 )
         except AWAY as error:
             metrics.failed(error)
             return BoltResponse(status=503, body="")
-        if body.get("command") and not body.get("text", "").strip().lower().startswith("settings"):
-            return BoltResponse(status=200, body={"response_type": "ephemeral", "text": "One moment …"})
         return BoltResponse(status=200, body="")
 
-    async def _at_once(self, dialogs: Dialogs, body: Mapping[str, Any]) -> bool:
+    async def _at_once(self, workspace: Workspace, dialogs: Dialogs, body: Mapping[str, Any]) -> bool:
         """Opens the dialog that is asked for; True where nothing else is to be done about the request."""
         trigger, type = body.get("trigger_id"), body.get("type")
         try:
             if body.get("command") == COMMAND and str(body.get("text", "")).strip().lower() == "settings":
-                from bot.slack.outlet import Place
-
                 place = Place(str(body.get("channel_id")), None, str(body.get("user_id")), False)
                 await dialogs.settings(str(trigger), place)
+                return True
+            user = (body.get("user") or {}).get("id") if isinstance(body.get("user"), Mapping) else None
+            if user and not await workspace.hears(user):
                 return True
             if type == "message_action":
                 await dialogs.shortcut(str(body.get("callback_id")), body)

@@ -46,7 +46,7 @@ class Commands:
             text, made = await self._said(word.lower(), rest, user, channel, f"command:{trigger}")
         except NotThere:
             text, made = "I am not in this channel. Invite me, or ask me in a direct message.", None
-        reply: dict[str, Any] = {"response_type": "ephemeral", "replace_original": True, "text": text}
+        reply: dict[str, Any] = {"response_type": "ephemeral", "text": text}
         if made:
             reply["blocks"] = made
         if url := str(body.get("response_url") or ""):

@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 KNOWN_SECONDS = 3600.0
 MEMBERS_FRESH = timedelta(minutes=5)
 _MOST_MEMBERS = 10_000
+_MOST_NAMES = 20
 NAMELESS = "someone"
 
 
@@ -91,8 +92,8 @@ class Directory:
         self._members.pop(user, None)
 
     async def names(self, users: set[str]) -> dict[str, str]:
-        """The names of users, by their ids."""
-        return {user: (await self.member(user)).name for user in users}
+        """The names of users, by their ids; of very many only some, as each may have to be asked for."""
+        return {user: (await self.member(user)).name for user in sorted(users)[:_MOST_NAMES]}
 
     async def channel(self, key: str, *, anew: bool = False) -> Channel:
         """A channel as it is now. Raises NotThere where the bot cannot see it."""

@@ -13,7 +13,7 @@ import structlog
 from bot import intent, metrics
 from bot.answer import Asked, EmptyQuestion, QuestionTooLong
 from bot.feedback import EmptyCorrection, NothingToForget, TakenBack
-from bot.slack import noted
+from bot.slack import blocks, noted
 from bot.slack.directory import Member
 from bot.slack.outlet import Place, Reply
 from bot.slack.teaching import Teaching
@@ -132,6 +132,10 @@ class Hearing:
         """
         workspace = self._workspace
         desk = await workspace.desk()
+        if heard.channel.shared and not workspace.strangers:
+            if prompted:
+                await self._answer_aside(heard, event_id)
+            return
         async with workspace.database.team(workspace.team_id) as connection:
             there = await posts.of_event(connection, SURFACE, heard.event_id)
         reply = Reply(workspace.outlet, heard.place, heard.event_id, heard.ts, taken_up=taken_up or bool(there))
@@ -159,6 +163,20 @@ class Hearing:
             await reply.finish(answer)
         else:
             await reply.give_up()
+
+    async def _answer_aside(self, heard: Heard, event_id: str) -> None:
+        """Where people of other organisations read along, only who asked sees the answer, and may post it."""
+        workspace = self._workspace
+        asked = Asked(
+            heard.words, heard.member.person.id, heard.channel.audience_id, SURFACE, event_id, heard.conversation
+        )
+        try:
+            answer = await (await workspace.desk()).answer(asked)
+        except (EmptyQuestion, QuestionTooLong) as error:
+            await workspace.outlet.whisper(heard.place, str(error))
+            return
+        made = blocks.private(answer, form=workspace.outlet.form)
+        await workspace.outlet.whisper(heard.place, blocks.fallback(answer.text), made)
 
     async def _words(self, raw: str) -> str:
         """What a person wrote, in plain words, without the bot's name."""

@@ -44,6 +44,13 @@ def lane(body: Mapping[str, Any]) -> str:
     return f"user:{user.get('id') if isinstance(user, Mapping) else body.get('user_id') or ''}"
 
 
+def workspace_of(body: Mapping[str, Any]) -> str:
+    """The workspace (or organisation) that it comes from."""
+    team = body.get("team")
+    found = team.get("id") if isinstance(team, Mapping) else body.get("team_id")
+    return str(found or body.get("enterprise_id") or "")
+
+
 def kind(body: Mapping[str, Any]) -> str:
     """What it is, for logs and metrics: `message`, `reaction_added`, `block_actions`, `command`."""
     event = body.get("event")

@@ -70,9 +70,9 @@ class Opinions:
                 metrics.feedback(SURFACE, "retraction")
                 await workspace.outlet.whisper(place, noted.retracted())
             return
-        member = await workspace.directory.member(user)
-        if member.bot or (member.stranger and not workspace.strangers):
+        if not await workspace.hears(user):
             return
+        member = await workspace.directory.member(user)
         await desk.feedbacks.emoji(post.answer_id, member.person.id, name, SURFACE, event_id, at(when))
         metrics.feedback(SURFACE, "emoji")
         await workspace.outlet.whisper(place, noted.emoji(name, meaning == "up"))

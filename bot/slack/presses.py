@@ -37,7 +37,7 @@ class Presses:
         action = (body.get("actions") or [{}])[0]
         name, value = str(action.get("action_id") or ""), _value(action)
         user, place = str((body.get("user") or {}).get("id") or ""), place_of(body)
-        if not user or place is None:
+        if not user or place is None or not await self._workspace.hears(user):
             return
         if name in (blocks.THUMBS, blocks.UP, blocks.DOWN):
             await self._opinions.thumb(value, user, place, str(action.get("action_ts") or ""))

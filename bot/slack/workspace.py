@@ -41,6 +41,11 @@ class Workspace:
         """The source of what is said here; it trains nothing until an admin says so, after Slack's terms were named."""
         return await sources.ensure(connection, CONVERSATIONS, self.key, f"Slack {self.key}", training=False)
 
+    async def hears(self, user: str) -> bool:
+        """Whether somebody is heard: no bot, and no stranger unless those are allowed."""
+        member = await self.directory.member(user)
+        return not member.bot and (self.strangers or not member.stranger)
+
     async def readable(self, answer_id: int, user: str) -> Answer | None:
         """An answer, if there is one and this user may know what it says."""
         member = await self.directory.member(user)
