@@ -39,10 +39,6 @@ class Assistant:
                     await workspace.client.assistant_threads_setSuggestedPrompts(
                         channel_id=channel, thread_ts=ts, prompts=prompts, title="What others asked"
                     )
-            async with calling():
-                await workspace.client.assistant_threads_setTitle(
-                    channel_id=channel, thread_ts=ts, title=f"Ask {(await workspace.desk()).team.name}"[:75]
-                )
         except (Unsupported, NotThere, NotAllowed) as error:
             log.info("no prompts in the pane", workspace=workspace.key, error=str(error))
 

@@ -17,7 +17,7 @@ from bot.slack import blocks, noted
 from bot.slack.directory import Member
 from bot.slack.outlet import Place, Reply
 from bot.slack.teaching import Teaching
-from bot.slack.text import mentions, plain, without_mention
+from bot.slack.text import mentions, plain, shortened, without_mention
 from bot.slack.workspace import SURFACE, Workspace, at, event_of, thread_of
 from storage import answers, feedback, messages, posts
 from storage.answers import Answer
@@ -140,7 +140,7 @@ class Hearing:
             there = await posts.of_event(connection, SURFACE, heard.event_id)
         reply = Reply(workspace.outlet, heard.place, heard.event_id, heard.ts, taken_up=taken_up or bool(there))
         if heard.direct and heard.thread:
-            await workspace.outlet.status(heard.place, "is thinking…")
+            await workspace.outlet.status(heard.place, "is thinking…", shortened(heard.words, 60))
         asked = Asked(
             heard.words, heard.member.person.id, heard.channel.audience_id, SURFACE, event_id, heard.conversation
         )

@@ -101,8 +101,11 @@ class Outlet:
             async with calling():
                 await self.client.reactions_add(channel=channel, timestamp=ts, name=emoji)
 
-    async def status(self, place: Place, words: str) -> None:
-        """Says in an assistant's thread what the bot is doing; Slack takes it away with the next message."""
+    async def status(self, place: Place, words: str, title: str = "") -> None:
+        """Says in a thread of the Assistant pane what the bot is doing, and what the thread is about.
+
+        Slack takes the status away with the next message. A server without the pane is asked once.
+        """
         if not self.assists or place.thread is None:
             return
         try:
@@ -110,6 +113,10 @@ class Outlet:
                 await self.client.assistant_threads_setStatus(
                     channel_id=place.channel, thread_ts=place.thread, status=words
                 )
+                if title:
+                    await self.client.assistant_threads_setTitle(
+                        channel_id=place.channel, thread_ts=place.thread, title=title
+                    )
         except (Unsupported, NotThere, NotAllowed):
             self.assists = False
 

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from bot.morning import announce, set_report_place
 from bot.slack import blocks
-from storage import feedback, memories, messages
+from storage import adapters, feedback, memories, messages, nights
 from tests.bot.slack.conftest import OPENS, Office, shown
 
 QUESTION = "When does the Lisbon office open?"
@@ -295,3 +296,32 @@ async def until_known(office: Office, question: str) -> Any:
     await settle_index(office)
     _, answer = await office.ask(office.ana, question)
     return answer
+
+
+async def test_two_who_contradict_are_settled_by_a_button_in_the_report(office: Office) -> None:
+    first, _ = await office.ask(office.ana, "Who waters the plants?")
+    await office.ws.say(office.ana, office.channel, "Carla waters the plants.", thread_ts=first.ts)
+    second, _ = await office.ask(office.ben, "Who takes care of watering the plants in the office?")
+    await office.ws.say(office.ben, office.channel, "no, Dmitri waters the plants.", thread_ts=second.ts)
+    await office.quiet()
+    async with office.database.team(office.team.id) as connection:
+        told = {m.statement: m for m in await memories.of_states(connection, ["noted"])}
+        kept, held = told["Carla waters the plants."], told["Dmitri waters the plants."]
+        await memories.set_conflict(connection, held.id, "ana against ben", kept.id)
+        adapter = await adapters.ensure(connection)
+        night = await nights.begin(connection, adapter.id)
+        await nights.end(connection, night.id, "released", {"verdict": "Version 1 is at work.", "learnt": []})
+    await set_report_place(office.database, office.team, "slack", office.channel.id)
+    async with office.database.team(office.team.id) as connection:
+        ended = await nights.get(connection, night.id)
+    await announce(office.database, office.team, ended)
+    await announce(office.database, office.team, ended)
+    await office.quiet()
+    [report] = [one for one in office.ws.from_bot(office.channel) if "Good morning" in shown(one)]
+    value = f"{held.id} {kept.id}"
+    await office.ws.click(office.ben, office.channel, report.ts, blocks.SETTLE, value)
+    assert await office.whispers(office.ben, "one does not decide for one's own word")
+    await office.ws.click(office.ws.owner, office.channel, report.ts, blocks.SETTLE, value)
+    await office.quiet()
+    _, answer = await office.ask(office.ana, "Who waters the plants?")
+    assert "Dmitri" in shown(answer) and "Carla" not in shown(answer)
