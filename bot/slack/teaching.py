@@ -2,9 +2,11 @@
 
 import datetime
 from collections.abc import Callable
+from typing import Any
 
 from bot.slack import blocks, noted
 from bot.slack.outlet import Place
+from bot.slack.text import shortened
 from bot.slack.workspace import Workspace
 from storage import audiences
 from storage.memories import Memory
@@ -35,5 +37,17 @@ class Teaching:
         text = said(memory.statement, team.night_at if studied else None, team.timezone)
         made = [blocks.section(text)]
         if memory.audience_id != everyone.id:
-            made.append(blocks.actions([blocks.button("Share with the team", blocks.SHARE, memory.id)]))
+            made.append(blocks.actions([_share(memory)]))
         await workspace.outlet.whisper(place, text, made)
+
+
+def _share(memory: Memory) -> dict[str, Any]:
+    """The button, which first shows all that would be shared: the statement, and the question it was told upon."""
+    asked = f"Asked: {shortened(memory.context, 120)} " if memory.context else ""
+    confirm = {
+        "title": blocks.words("Share with the team?"),
+        "text": blocks.words(f"{asked}“{shortened(memory.statement, 150)}”"),
+        "confirm": blocks.words("Share"),
+        "deny": blocks.words("Keep it private"),
+    }
+    return blocks.button("Share with the team", blocks.SHARE, memory.id) | {"confirm": confirm}

@@ -325,3 +325,21 @@ async def test_two_who_contradict_are_settled_by_a_button_in_the_report(office: 
     await office.quiet()
     _, answer = await office.ask(office.ana, "Who waters the plants?")
     assert "Dmitri" in shown(answer) and "Carla" not in shown(answer)
+
+
+async def test_what_was_taught_in_private_is_shared_only_by_who_taught_it(office: Office) -> None:
+    im = office.ws.dm(office.ana)
+    await office.ws.say(office.ana, im, "Who waters the plants?")
+    await office.quiet()
+    await office.ws.say(office.ana, im, "Carla waters them every Monday.")
+    await office.quiet()
+    confirmation = office.ws.from_bot(im)[-1]
+    _, unknown = await office.ask(office.ben, "Who waters the plants?")
+    assert "Carla" not in shown(unknown)
+    [button] = [e for block in confirmation.blocks if block["type"] == "actions" for e in block["elements"]]
+    assert "Who waters the plants?" in str(button["confirm"]) and "Carla waters them" in str(button["confirm"])
+    await office.ws.click(office.ana, im, confirmation.ts, blocks.SHARE)
+    await office.quiet()
+    assert "tonight at 02:00" in shown(office.ws.from_bot(im)[-1])
+    _, known = await office.ask(office.ben, "Who waters the plants?")
+    assert "Carla" in shown(known)
