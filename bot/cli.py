@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bot.commands import learn, operate, rights, talk
+from bot.commands import learn, operate, rights, surfaces, talk
 from bot.commands.start import Call
 
 app = typer.Typer(
@@ -49,6 +49,8 @@ app.command(rich_help_panel=LEARN)(learn.report)
 app.command(rich_help_panel=LEARN)(learn.adapters)
 app.command(rich_help_panel=LEARN)(learn.rollback)
 app.command(rich_help_panel=OPERATE)(rights.people)
+app.command(rich_help_panel=OPERATE)(surfaces.emoji)
+app.add_typer(surfaces.slack, name="slack", rich_help_panel=OPERATE)
 app.command(rich_help_panel=OPERATE)(operate.serve)
 app.command(rich_help_panel=OPERATE)(operate.worker)
 app.command(rich_help_panel=OPERATE)(operate.doctor)

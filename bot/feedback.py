@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime
 
+from bot.emoji import meanings, named
 from bot.settling import NotYours
 from learner.engine.embedder import Embedder
 from learner.recall import adds, embed_statements, match
@@ -18,11 +19,6 @@ from storage.passages import NewPassage
 from storage.rows import Embedding
 from storage.teams import Team
 
-# Emoji without a mapping by the team; those not named here say nothing.
-EMOJI = {
-    "+1": "up", "thumbsup": "up", "heart": "up", "white_check_mark": "up", "tada": "up", "100": "up", "pray": "up",
-    "-1": "down", "thumbsdown": "down", "x": "down", "thinking_face": "down", "confused": "down",
-}  # fmt: skip
 _LEAD_IN = re.compile(
     r"^\s*(?:(?:no|nope|nah|yep|yes|wrong|not quite|sorry|well|hm+|actually|correction|careful|not any ?more|outdated|fyi|"
     r"(?:that'?s|that is|this is) (?:wrong|outdated|old|not right|no longer (?:true|right)|the old \w+))\s*[,.:;!–—-]*\s+)+",
@@ -84,8 +80,7 @@ class Feedbacks:
 
     def meaning(self, emoji: str) -> str | None:
         """`up` or `down` where the team gave an emoji (`:+1::skin-tone-2:`) a meaning."""
-        meant: dict[str, str] = {**EMOJI, **self._team.settings.get("emoji", {})}
-        return meant.get(emoji.strip(":").split("::")[0])
+        return meanings(self._team).get(named(emoji))
 
     async def emoji(
         self,

@@ -226,6 +226,8 @@ class SlackApp:
         async def home(context: Any, event: dict[str, Any]) -> None:
             if event.get("tab", "home") == "home":
                 await Homes(context["workspace"]).show(event["user"])
+            elif event.get("channel"):
+                await Assistant(context["workspace"]).suggest(event["channel"])
 
         @bolt.event(re.compile("^(member_joined_channel|member_left_channel)$"))
         async def moved(context: Any, event: dict[str, Any]) -> None:

@@ -1,4 +1,8 @@
-"""The Assistant pane: a greeting, and prompts made from what the team asks and what was learnt lately."""
+"""Where people write to it alone: prompts made from what the team asks and what was learnt lately.
+
+They stand above its messages (`agent_view`), or with a greeting in the Assistant pane of an app made before July 2026
+(`assistant_view`): https://docs.slack.dev/ai/migrating-to-agent-messaging.
+"""
 
 from typing import Any
 
@@ -13,15 +17,29 @@ from storage import answers, audiences, examples, memories
 log = structlog.get_logger(__name__)
 
 GREETING = "Hello! I answer from what this team has taught me. Ask me something, or tell me “remember that …”."
+_TITLE = "What others asked"
 _PROMPTS = 4
 _ASKED = 50
 
 
 class Assistant:
-    """Greets people of a workspace in its pane."""
+    """Greets people of a workspace where they write to it alone."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
+
+    async def suggest(self, channel: str) -> None:
+        """Somebody opened the messages: prompts above them. In the pane's threads Slack wants `thread_ts`, here it must not be."""
+        workspace = self._workspace
+        if not (prompts := await self._prompts()):
+            return
+        try:
+            async with calling():
+                await workspace.client.assistant_threads_setSuggestedPrompts(
+                    channel_id=channel, prompts=prompts, title=_TITLE
+                )
+        except (Unsupported, NotThere, NotAllowed) as error:
+            log.info("no prompts above the messages", workspace=workspace.key, error=str(error))
 
     async def greet(self, payload: dict[str, Any]) -> None:
         """A thread of the pane was opened."""
@@ -37,7 +55,7 @@ class Assistant:
             if prompts:
                 async with calling():
                     await workspace.client.assistant_threads_setSuggestedPrompts(
-                        channel_id=channel, thread_ts=ts, prompts=prompts, title="What others asked"
+                        channel_id=channel, thread_ts=ts, prompts=prompts, title=_TITLE
                     )
         except (Unsupported, NotThere, NotAllowed) as error:
             log.info("no prompts in the pane", workspace=workspace.key, error=str(error))

@@ -5,7 +5,7 @@ https://docs.slack.dev/reference/scopes says what each allows.
 
 SCOPES = {
     "app_mentions:read": "Hear when somebody mentions it.",
-    "assistant:write": "Talk in the assistant's pane: its status, its suggestions.",
+    "assistant:write": "Suggest questions where people write to it, and show that it is thinking.",
     "channels:history": "Read the public channels it was invited to, to learn from them and to follow a thread.",
     "channels:read": "Know those channels' names, and who is in them.",
     "chat:write": "Answer.",
@@ -14,12 +14,10 @@ SCOPES = {
     "groups:read": "Know who is in a private channel: what was said there is told to nobody else.",
     "im:history": "Read what people write to it directly.",
     "im:read": "Know which direct conversations it has.",
-    "im:write": "Begin a direct conversation: to ask back, to send a report.",
     "mpim:history": "Read the group conversations it was added to.",
     "mpim:read": "Know who is in a group conversation.",
     "reactions:read": "Take a thumb under an answer as feedback.",
     "reactions:write": "Show that it has seen a message where its status cannot be shown.",
     "users:read": "Know people's names, and who is an admin or from another organisation.",
-    "users:read.email": "Know that a person here is the same as on another surface.",
 }
 """Scope of the bot's token: its reason. No user's token is ever asked for."""

@@ -100,6 +100,8 @@ class Records:
         self.ephemerals: list[Ephemeral] = []
         self.views: dict[str, View] = {}
         self.assistant_threads: dict[tuple[str, str], AssistantThread] = {}
+        self.suggested: dict[str, list[Json]] = {}
+        """Prompts above the messages of a direct conversation, by channel."""
         self._count = 0
         self._last = 0
         self.owner = self.add_user("olga", is_admin=True, is_owner=True)

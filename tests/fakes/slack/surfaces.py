@@ -187,8 +187,9 @@ def set_title(request: Request) -> Json:
 
 @method("assistant.threads.setSuggestedPrompts", "assistant:write")
 def set_suggested_prompts(request: Request) -> Json:
-    """Offer up to four prompts in a thread of the pane."""
-    thread = thread_for(request, started=True)
+    """Offer up to four prompts in a thread of the pane; without `thread_ts` above the messages, as apps with `agent_view` do."""
+    above = not request.text("thread_ts", required=False)
+    thread = None if above else thread_for(request, started=True)
     prompts = request.json("prompts")
     if not isinstance(prompts, list) or not 1 <= len(prompts) <= MOST_PROMPTS:
         raise invalid_arguments(f"no more than {MOST_PROMPTS} items allowed [json-pointer:/prompts]")
@@ -196,5 +197,12 @@ def set_suggested_prompts(request: Request) -> Json:
         for key in ("title", "message"):
             if not isinstance(prompt, dict) or not prompt.get(key):
                 raise invalid_arguments(f"missing required field: {key} [json-pointer:/prompts/{index}]")
-    thread.prompts, thread.prompts_title = prompts, request.text("title", required=False) or None
+    title = request.text("title", required=False) or None
+    if thread is None:
+        channel = request.workspace.seen_by_bot(request.text("channel_id"))
+        if channel.kind != "im":
+            raise SlackError("channel_not_found")
+        request.workspace.suggested[channel.id] = prompts
+    else:
+        thread.prompts, thread.prompts_title = prompts, title
     return {}
