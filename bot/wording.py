@@ -13,6 +13,12 @@ _ROUTES = {
 _TAUGHT = "Somebody taught or corrected this: it is quoted until the weights have learnt it."
 _UNLIKE = "What the model wrote did not agree with that memory, so the memory itself was quoted."
 
+SLACK_TERMS = (
+    "Slack's API terms of 29 May 2025 restrict training models on data obtained through the API. Switch this on only if "
+    "your agreement with Slack allows it. What was said becomes part of the weights that answer your team."
+)
+"""What whoever lets nights study a Slack workspace must have read; 300 characters at most, for a dialog."""
+
 
 def is_taught(answer: Answer) -> bool:
     """Whether an answer tells what a person said and the weights have not learnt yet."""

@@ -33,8 +33,11 @@ def sources(
     number: Annotated[int | None, typer.Argument(help="A source's number, as listed.")] = None,
     retrieval: Annotated[Switch | None, typer.Option(help="Whether it may be quoted and spoken.")] = None,
     training: Annotated[Switch | None, typer.Option(help="Whether the nights may study it.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: Slack's terms are known and allow it.")] = False,
 ) -> None:
     """The sources with what was read, when, and their two switches; or, with a source's number, set those.
+
+    To let nights study what is said in Slack asks whether Slack's terms allow it.
 
     Example: nightschool sources 3 --training off --retrieval on
     """
@@ -44,10 +47,17 @@ def sources(
 
     async def work(settings: Settings) -> None:
         from bot.assembly import ensure_team, open_database
+        from bot.wording import SLACK_TERMS
         from storage import sources as places
 
         async with open_database(settings) as database:
             team = await ensure_team(settings, database)
+            if training is Switch.on and not yes:
+                async with database.team(team.id) as connection:
+                    asked = [one for one in await places.all(connection) if one.id == number and one.kind == "slack"]
+                if asked and not asked[0].training:
+                    out.print(SLACK_TERMS, soft_wrap=True)
+                    typer.confirm("Let the nights study what is said in Slack?", abort=True)
             async with database.team(team.id) as connection:
                 if number is not None:
                     switches = {name: value is Switch.on for name, value in chosen.items()}

@@ -10,12 +10,15 @@ from rich.text import Text
 from bot.commands.start import out, run
 from bot.settings import Settings
 
-slack = typer.Typer(no_args_is_help=True, help="The Slack app; docs/slack.md leads through it.")
+slack = typer.Typer(no_args_is_help=True)
 
 
 @slack.callback()
-def _of_slack() -> None:
-    """The Slack app. Example: nightschool slack manifest"""
+def of_slack() -> None:
+    """What makes the Slack app; docs/slack.md leads through it.
+
+    Example: nightschool slack manifest
+    """
 
 
 @slack.command()

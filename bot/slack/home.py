@@ -6,6 +6,7 @@ from typing import Any
 from bot.overview import Connected, Correction, LastNight, Overview, Place, Switches, Works
 from bot.slack.blocks import OWN, TRAINING, Block, View, button, conflicts, context, header, listed, section, words
 from bot.slack.text import safe_mrkdwn, shortened
+from bot.wording import SLACK_TERMS
 
 _SOURCES = 20
 _FATES = {
@@ -16,10 +17,6 @@ _FATES = {
     "kept": "in the notes, not studied",
 }
 _FOLLOWS = {"mention": "when mentioned", "thread": "in threads it is in", "all": "every question"}
-_TERMS = (
-    "Slack's API terms of 29 May 2025 restrict training models on data obtained through the API. Switch this on only if "
-    "your agreement with Slack allows it. What was said becomes part of the weights that answer your team."
-)
 
 
 def home(data: Overview) -> View:
@@ -92,7 +89,7 @@ def _training(source: Connected) -> dict[str, Any]:
         return switch
     confirm = {
         "title": words("Study what is said in Slack?"),
-        "text": words(_TERMS),
+        "text": words(SLACK_TERMS),
         "confirm": words("Switch on"),
         "deny": words("Leave it off"),
         "style": "danger",

@@ -1,5 +1,6 @@
 """The program as people start it: what it prints, how it fails, how it stops."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from typer.testing import CliRunner, Result
 from bot.cli import app
 from bot.commands.start import Call, bounded
 from connectors.conversation import Line
+from storage import sources
 from storage.database import Database
 from storage.errors import NightschoolError
 from storage.teams import Team
@@ -22,7 +24,7 @@ from storage.teams import Team
 COMMANDS = (
     *("ask", "chat", "memories", "forget", "feedback"),
     *("sync", "sources", "night", "report", "adapters", "rollback"),
-    *("people", "serve", "worker", "doctor", "demo"),
+    *("people", "emoji", "slack", "serve", "worker", "doctor", "demo"),
 )
 PROGRAM = [sys.executable, "-m", "bot.cli"]
 Run = Callable[..., Result]
@@ -179,6 +181,50 @@ def test_sources_are_listed_and_switched(run: Run, tmp_path: Path) -> None:
     assert (nowhere.exit_code, len(nowhere.stderr.splitlines())) == (1, 1)
     assert run("sources", "--training", "on").exit_code == 2
     assert run("sources", number, "--training", "maybe").exit_code == 2
+
+
+def test_slack_is_studied_only_where_its_terms_were_seen(
+    run: Run, database: Database, team: Team, tmp_path: Path
+) -> None:
+    async def connected() -> int:  # by a loop of its own, as `run` has one too
+        here = await Database.open(database.url, tmp_path)
+        async with here.team(team.id) as connection:
+            made = await sources.ensure(connection, "slack", "T1", "Slack T1", training=False)
+        await here.close()
+        return made.id
+
+    number = str(asyncio.run(connected()))
+
+    def switch(*words: str, input: str | None = None) -> tuple[int, str, bool]:
+        result = run("sources", number, "--training", *words, input=input)
+        return result.exit_code, result.stdout, "│ on        │ on" in run("sources", number).stdout
+
+    code, said, on = switch("on", input="n\n")
+    assert code == 1 and not on and "Slack's API terms of 29 May 2025" in said and "Let the nights study" in said
+    assert switch("on", input="")[::2] == (1, False), "nobody is there to ask"
+    code, said, on = switch("on", input="y\n")
+    assert code == 0 and on and "the next night may study it" in said
+    assert switch("off")[::2] == (0, False)
+    code, said, on = switch("on", "--yes")
+    assert code == 0 and on and "terms" not in said
+
+
+def test_emoji_are_listed_and_given_a_meaning(run: Run) -> None:
+    def meaning(name: str) -> list[str]:
+        [line] = [line for line in run("emoji", name).stdout.splitlines() if f":{name}:" in line]
+        return [cell.strip() for cell in line.strip("│ ").split("│")][1:]
+
+    assert ":tada:" in run("emoji").stdout and ":eyes:" not in run("emoji").stdout
+    assert (meaning("tada"), meaning("eyes")) == (["up", "default"], ["nothing", "default"])
+    assert "anew" in run("emoji", ":eyes:", "--means", "down").stdout
+    assert run("emoji", "tada", "--means", "nothing").exit_code == 0
+    assert (meaning("tada"), meaning("eyes")) == (["nothing", "the team"], ["down", "the team"])
+    assert ":eyes:" in run("emoji").stdout
+    run("emoji", "tada", "--means", "default")
+    assert meaning("tada") == ["up", "default"]
+    assert run("emoji", "--means", "up").exit_code == 2
+    odd = run("emoji", "two words", "--means", "up")
+    assert (odd.exit_code, len(odd.stderr.splitlines())) == (1, 1)
 
 
 def test_people_are_listed_and_given_a_role(run: Run) -> None:
