@@ -73,13 +73,20 @@ def _all(config: Path | None, overrides: Mapping[str, Any] | None, out: Console)
         for name, making in (("base model", base_model), ("embedder", embedder), ("adapters", adapter_store)):
             with out.status(f"looking at: {name} …"):
                 yield _guarded(runner, name, making(settings))
-        checks = database_and_below(settings)
-        while True:
-            with out.status("looking at: database …"):
-                check = runner.run(_next(checks))
-            if check is None:
-                return
-            yield check
+        if settings.slack.mode != "off":
+            from bot.slack import checks as slack
+
+            yield from _each(runner, out, "Slack", slack.alone(settings))
+        yield from _each(runner, out, "database", database_and_below(settings))
+
+
+def _each(runner: asyncio.Runner, out: Console, name: str, checks: AsyncIterator[Check]) -> Iterator[Check]:
+    while True:
+        with out.status(f"looking at: {name} …"):
+            check = runner.run(_next(checks))
+        if check is None:
+            return
+        yield check
 
 
 def _guarded(runner: asyncio.Runner, name: str, making: Any) -> Check:
@@ -203,6 +210,11 @@ async def database_and_below(settings: Settings) -> AsyncIterator[Check]:
             yield await serving_version(settings, database, team)
             yield await last_night(database, team)
             yield await workers(database)
+            if settings.slack.mode != "off":
+                from bot.slack import checks as slack
+
+                async for check in slack.below(settings, database, team):
+                    yield check
     except NightschoolError as error:
         yield Check("fail", "database", str(error))
 

@@ -72,6 +72,19 @@ def test_it_works_while_the_database_is_away(examined: Callable[..., tuple[int, 
     assert "hunter2" not in said
 
 
+def test_slack_is_looked_at_where_it_is_connected(examined: Callable[..., tuple[int, str]]) -> None:
+    code, said = examined(NIGHTSCHOOL_SLACK__MODE="socket")
+    assert code == 1 and "✗ slack: set NIGHTSCHOOL_SLACK__BOT_TOKEN" in said and "✓ database" in said
+    code, said = examined(
+        NIGHTSCHOOL_SLACK__BOT_TOKEN="xoxb-secret",
+        NIGHTSCHOOL_SLACK__APP_TOKEN="xapp-secret",
+        NIGHTSCHOOL_SLACK__API_URL="http://127.0.0.1:1/api/",
+    )
+    assert code == 0, said
+    assert "! slack workspace: http://127.0.0.1:1/api/: Slack cannot be reached" in said and "-secret" not in said
+    assert "✓ slack events" in said
+
+
 def test_each_fault_is_named(examined: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     code, said = examined(
