@@ -27,6 +27,7 @@ from storage.messages import NewMessage
 log = structlog.get_logger(__name__)
 
 _SPOKEN = {None, "file_share", "me_message", "thread_broadcast"}
+_TURNED = {"channel_convert_to_private", "channel_convert_to_public"}
 _USER = re.compile(r"<@([UW][A-Z0-9]+)")
 _NOTHING_SAID = "Ask me anything about the team, or tell me: “remember that …”, “forget …”, “no, it is …”."
 
@@ -80,6 +81,8 @@ class Hearing:
             await self._changed(event)
         elif subtype == "message_deleted":
             await self._deleted(event)
+        elif subtype in _TURNED:  # Slack has no other event for it
+            await self._workspace.directory.changed(str(event.get("channel")))
         elif subtype in _SPOKEN and (heard := await self._heard(event)):
             await self._said(heard, attempts)
 

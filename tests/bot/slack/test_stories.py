@@ -154,6 +154,18 @@ async def test_a_private_channel_is_known_to_its_members_only(office: Office) ->
     assert any("Acme" in shown(one) for one in office.ws.from_bot(office.channel, public.thread_ts))
 
 
+async def test_what_is_said_once_a_channel_is_private_is_its_members(office: Office) -> None:
+    room = office.ws.add_channel("room", members=[office.ana], with_bot=True)
+    await office.ws.say(office.ana, room, "The printer on the third floor is broken until Friday.")
+    await office.quiet()
+    await office.ws.convert_to_private(room)
+    await office.quiet()
+    await office.ws.say(office.ana, room, "The company is sold to Acme in the spring.")
+    assert "Acme" not in shown(await until_known(office, "Who is the company sold to?"))
+    _, answer = await office.ask(office.ben, "Is the printer on the third floor broken?")
+    assert "until Friday" in shown(answer), "what was public stays so"
+
+
 async def test_why_shows_route_and_evidence(office: Office) -> None:
     await office.page()
     _, answer = await office.ask(office.ana, QUESTION)
