@@ -19,6 +19,8 @@ EVENTS = {
     "channel_deleted": "A channel it was in is gone.",
     "channel_left": "It was taken out of a channel. Sometimes Slack says so by member_left_channel only.",
     "channel_rename": "A channel has another name, which reports and sources show.",
+    "channel_shared": "A channel is shared with another organisation: answers there are shown to who asked alone.",
+    "channel_unshared": "It is shared no more.",
     "group_deleted": "A private channel it was in is gone: nobody is known to be its member any more.",
     "group_left": "It was taken out of a private channel: the same.",
     "group_rename": "A private channel has another name.",

@@ -232,6 +232,23 @@ def renamed(kind: str) -> Effect:
     return effect
 
 
+def shared(now: bool) -> Effect:
+    async def effect(office: Office, event: str) -> bool:
+        channel = await room(office, "channel", known=False)
+        channel.is_ext_shared = not now
+        await office.ws.say(office.ana, channel, "Good morning everybody in this room.")
+        await only(office, event)
+        channel.is_ext_shared = now
+        what = "channel_shared" if now else "channel_unshared"
+        office.ws.emit({"type": what, "channel": channel.id, "event_ts": office.ws.now()}, channel)
+        await done(office)
+        await office.ws.say(office.ana, channel, "Good evening everybody in this room.")
+        await office.quiet()
+        return bool((await kept(office, channel)).shared is now)
+
+    return effect
+
+
 def moved(act: str, change: int) -> Effect:
     async def effect(office: Office, event: str) -> bool:
         channel = await room(office, "group")
@@ -303,6 +320,8 @@ EFFECTS: dict[str, Effect] = {
     "channel_deleted": gone("channel", "delete"),
     "channel_left": gone("channel", "leave"),
     "channel_rename": renamed("channel"),
+    "channel_shared": shared(True),
+    "channel_unshared": shared(False),
     "group_deleted": gone("group", "delete"),
     "group_left": gone("group", "leave"),
     "group_rename": renamed("group"),
