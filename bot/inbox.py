@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -22,7 +23,7 @@ from storage.events import Errand, Event, NewEvent
 log = structlog.get_logger(__name__)
 
 Handler = Callable[[Event, int], Awaitable[None]]
-"""Works an event off; the number says how many times it was taken up, 1 at first. Raises Later to see it again."""
+"""Works an event off; the number is 1 only if nobody took it up before, and grows with failures. Raises Later to see it again."""
 
 AT_ONCE = 6
 """Events under way at a time: answers beside each other are generated in one batch, and each holds a connection."""
@@ -33,6 +34,9 @@ LOOK_SECONDS = 2.0
 """How often it looks for what is due again, beside being told of what is new."""
 
 ATTEMPTS = 6
+PATIENT = timedelta(days=1)
+"""For how long an event is kept for what only time will mend: then it counts as failed, so that its lane goes on."""
+
 KEPT_SECONDS = 3 * 24 * 3600.0
 """How long a done event's id is remembered: no surface delivers again after so long."""
 
@@ -41,7 +45,7 @@ _MOST = 200
 
 
 class Later(NightschoolError):
-    """Not now: the event is to be worked off again after some seconds. Where `patient` that may go on for ever."""
+    """Not now: the event is to be worked off again after some seconds. Where `patient` that may go on for a day."""
 
     def __init__(self, seconds: float, why: str, *, patient: bool = False) -> None:
         super().__init__(why)
@@ -172,7 +176,7 @@ class Inbox:
             if event is None:
                 return
             try:
-                await handlers[event.surface](event, errand.attempts)
+                await handlers[event.surface](event, max(errand.attempts, 2) if errand.again else errand.attempts)
                 why = None
             except (asyncio.CancelledError, *AWAY):
                 raise
@@ -193,7 +197,7 @@ class Inbox:
 
     async def _put_off(self, errand: Errand, event: Event, error: Exception) -> bool:
         """True where the event is to be tried again; False where it is given up."""
-        patient = isinstance(error, Later) and error.patient
+        patient = isinstance(error, Later) and error.patient and datetime.now(UTC) - event.received_at < PATIENT
         named = str(error) if isinstance(error, NightschoolError) else type(error).__name__
         if isinstance(error, Hopeless) or (errand.attempts >= ATTEMPTS and not patient):
             metrics.failed(error)

@@ -40,16 +40,21 @@ class Event:
     event_id: str
     kind: str
     payload: dict[str, Any]
+    received_at: datetime.datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """A place in the queue: `team` and `event` are ids, `attempts` counts this one too."""
+    """A place in the queue: `team` and `event` are ids, `attempts` counts this one too, but for those that were forgiven.
+
+    `again`: it was taken before, be it by a process that was killed.
+    """
 
     id: int
     team: int
     event: int
     attempts: int
+    again: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from slack_bolt.response import BoltResponse
 
 from bot import metrics
 from bot.front import Front, NotReady
-from bot.inbox import Hopeless, Inbox, Later
+from bot.inbox import Inbox, Later
 from bot.probes import AWAY
 from bot.slack import blocks
 from bot.slack.assistant import Assistant
@@ -32,7 +32,7 @@ from bot.slack.dialogs import Dialogs
 from bot.slack.directory import Directory
 from bot.slack.hearing import Hearing, Keeping
 from bot.slack.homes import Homes
-from bot.slack.incoming import event_id, kind, lane, workspace_of
+from bot.slack.incoming import event_id, kind, lane, number, workspace_of
 from bot.slack.installations import Installed, Workspaces
 from bot.slack.mornings import Mornings
 from bot.slack.opinions import Opinions
@@ -41,13 +41,16 @@ from bot.slack.presses import Presses, place_of
 from bot.slack.settings import SlackSettings
 from bot.slack.workspace import Workspace
 from storage.database import Database
-from storage.errors import NightschoolError
+from storage.errors import DatabaseAway, NightschoolError
 from storage.events import Event, NewEvent
 
 log = structlog.get_logger(__name__)
 
-KEPT = "x-nightschool-kept"
-"""Header of a request that comes from the inbox, not from Slack; it names the attempt."""
+KEPT = "nightschool_kept"
+"""In the context of a request that comes from the inbox, not from Slack: the attempt."""
+
+DIALOG_SECONDS = 2.0
+"""For how long a dialog may keep Slack waiting for the acknowledgement, for which it gives three."""
 
 RENEW_SECONDS = 300.0
 _ANY = re.compile(".*")
@@ -102,9 +105,9 @@ class SlackApp:
     async def handle(self, event: Event, attempts: int) -> None:
         """Works off one event of the inbox. Raises what its listener raises."""
         if event.kind == "report":
-            await self._report(event)
+            await self._report(event, attempts)
             return
-        request = AsyncBoltRequest(body=event.payload, mode="socket_mode", headers={KEPT: [str(attempts)]})
+        request = AsyncBoltRequest(body=event.payload, mode="socket_mode", context={KEPT: attempts})
         try:
             await self.bolt.async_dispatch(request)
             if error := request.context.get("failed"):
@@ -112,7 +115,8 @@ class SlackApp:
         except NotReady as error:
             raise Later(1.0, str(error), patient=True) from error
         except Revoked as error:
-            workspace = workspace_of(event.payload)
+            known: Workspace | None = request.context.get("workspace")
+            workspace = known.key if known else workspace_of(event.payload)
             log.error("Slack refuses the bot's token", workspace=workspace)
             self._open.pop(workspace, None)
             self._workspaces.forget(workspace)
@@ -136,7 +140,7 @@ class SlackApp:
         if known and known[0] == installed:
             return known[1]
         web = client(installed.bot_token, self._settings.api_url)
-        directory = Directory(self._database, installed.team_id, installed.workspace, web)
+        directory = Directory(self._database, installed.team_id, installed.workspace, web, installed.enterprise)
         outlet = Outlet(self._database, installed.team_id, installed.workspace, installed.bot_user, web)
         workspace = Workspace(
             installed.workspace, installed.team_id, installed.bot_user, installed.url, self._settings.strangers, web,
@@ -153,9 +157,9 @@ class SlackApp:
         if installed is None:
             return BoltResponse(status=200, body="")
         workspace = await self._workspace(installed)
-        if KEPT in req.headers:
+        if KEPT in context:
             context["workspace"] = workspace
-            context["attempts"] = int(req.headers[KEPT][0])
+            context["attempts"] = context[KEPT]
             event = body.get("event") or {}
             if event.get("type") == "message":  # before Bolt's assistant, which would swallow edits and deletions
                 await Hearing(workspace, Keeping(workspace)).message(event, context["attempts"])
@@ -165,48 +169,51 @@ class SlackApp:
         dialogs = Dialogs(workspace)
         if body.get("type") == "view_submission" and (refused := dialogs.refused(body.get("view") or {})):
             return BoltResponse(status=200, body=refused)
-        try:
-            if not await self._at_once(workspace, dialogs, body):
-                await self._inbox.put(
-                    installed.team_id, NewEvent(SURFACE, event_id(body), lane(body), kind(body), dict(body))
-                )
-        except AWAY as error:
-            metrics.failed(error)
-            return BoltResponse(status=503, body="")
+        if not await self._at_once(workspace, dialogs, body):
+            new = NewEvent(SURFACE, event_id(body), lane(body), kind(body), dict(body))
+            await self._inbox.put(installed.team_id, new)
         return BoltResponse(status=200, body="")
 
     async def _at_once(self, workspace: Workspace, dialogs: Dialogs, body: Mapping[str, Any]) -> bool:
         """Opens the dialog that is asked for; True where nothing else is to be done about the request."""
-        trigger, type = body.get("trigger_id"), body.get("type")
+        only_dialog = body.get("type") in ("message_action", "view_closed", "block_suggestion")
         try:
-            if body.get("command") == COMMAND and str(body.get("text", "")).strip().lower() == "settings":
-                place = Place(str(body.get("channel_id")), None, str(body.get("user_id")), False)
-                await dialogs.settings(str(trigger), place)
-                return True
-            user = (body.get("user") or {}).get("id") if isinstance(body.get("user"), Mapping) else None
-            if user and not await workspace.hears(user):
-                return True
-            if type == "message_action":
-                await dialogs.shortcut(str(body.get("callback_id")), body)
-                return True
-            if type == "block_actions" and trigger and (place_ := place_of(body)):
-                action = (body.get("actions") or [{}])[0]
-                name, value = action.get("action_id"), str(action.get("value") or "")
-                ts = str((body.get("message") or {}).get("ts") or (body.get("container") or {}).get("message_ts") or "")
-                if name == blocks.WHY and value.isdecimal():
-                    await dialogs.why(str(trigger), place_, int(value))
-                    return True
-                if name == blocks.CORRECT and value.isdecimal():
-                    await dialogs.correct(str(trigger), place_, int(value), ts)
-                    return True
-                if value.startswith("down ") and value[5:].isdecimal() and name in (blocks.THUMBS, blocks.DOWN):
-                    await dialogs.correct(str(trigger), place_, int(value[5:]), ts)  # and the thumb is kept
-        except AWAY:
+            async with asyncio.timeout(DIALOG_SECONDS):
+                return await self._dialog(workspace, dialogs, body) or only_dialog
+        except DatabaseAway:
             raise
-        except (NightschoolError, Hopeless) as error:
-            log.warning("a dialog could not be opened", error=str(error))
-            return type == "message_action"
-        return type in ("view_closed", "block_suggestion")
+        except (NightschoolError, TimeoutError) as error:
+            log.warning("a dialog could not be opened", error=str(error) or type(error).__name__)
+            return only_dialog
+
+    async def _dialog(self, workspace: Workspace, dialogs: Dialogs, body: Mapping[str, Any]) -> bool:
+        trigger, type, place = str(body.get("trigger_id") or ""), body.get("type"), place_of(body)
+        if body.get("command") == COMMAND and str(body.get("text", "")).strip().lower() == "settings":
+            typed_in = Place(str(body.get("channel_id")), None, str(body.get("user_id")), False)
+            await dialogs.settings(trigger, typed_in)
+            return True
+        if place is None:
+            return False
+        if not await workspace.hears(place.user):
+            return True
+        if type == "message_action":
+            await dialogs.shortcut(str(body.get("callback_id")), body)
+            return True
+        if type != "block_actions" or not trigger:
+            return False
+        action = (body.get("actions") or [{}])[0]
+        name, value = action.get("action_id"), str(action.get("value") or "")
+        ts = str((body.get("message") or {}).get("ts") or (body.get("container") or {}).get("message_ts") or "")
+        if name == blocks.WHY and (id := number(value)) is not None:
+            await dialogs.why(trigger, place, id)
+            return True
+        if name == blocks.CORRECT and (id := number(value)) is not None:
+            await dialogs.correct(trigger, place, id, ts)
+            return True
+        down = name in (blocks.THUMBS, blocks.DOWN) and value.startswith("down ")
+        if down and (id := number(value.removeprefix("down "))) is not None:
+            await dialogs.correct(trigger, place, id, ts)  # and the thumb is kept
+        return False
 
     def _listen(self) -> None:
         """What comes from the inbox, each to who works it off."""
@@ -271,7 +278,7 @@ class SlackApp:
         @bolt.action(_ANY)
         async def pressed(ack: Any, context: Any, body: dict[str, Any]) -> None:
             await ack()
-            await Presses(context["workspace"]).pressed(body)
+            await Presses(context["workspace"], again=context["attempts"] > 1).pressed(body)
 
         @bolt.view(_ANY)
         async def submitted(ack: Any, context: Any, body: dict[str, Any]) -> None:
@@ -297,9 +304,10 @@ class SlackApp:
         self._open.pop(workspace, None)
         log.warning("uninstalled: its tokens are erased", workspace=workspace)
 
-    async def _report(self, event: Event) -> None:
+    async def _report(self, event: Event, attempts: int) -> None:
         for installed in await self._workspaces.of_team(event.team_id):
-            await Mornings(await self._workspace(installed)).post(event.payload)
+            mornings = Mornings(await self._workspace(installed))
+            await mornings.post(event.payload, event.received_at, again=attempts > 1)
 
 
 class _Nowhere(AsyncAssistantThreadContextStore):
@@ -314,7 +322,11 @@ class _Nowhere(AsyncAssistantThreadContextStore):
 
 async def _failed(error: Exception, context: Any, request: AsyncBoltRequest) -> BoltResponse:
     context["failed"] = error  # for `handle`, which raises it
-    if KEPT not in request.headers:
+    passing = isinstance(error, (NightschoolError, *AWAY))
+    if KEPT not in context:
         metrics.failed(error)
-        log.error("a request failed", error=type(error).__name__, exc_info=error)
-    return BoltResponse(status=500, body="")
+        if passing:
+            log.warning("a request could not be taken", error=type(error).__name__)
+        else:
+            log.error("a request failed", error=type(error).__name__, exc_info=error)
+    return BoltResponse(status=503 if passing else 500, body="")

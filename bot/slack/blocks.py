@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, TypeAlias
 
 from bot.overview import Conflict, Side
-from bot.slack.markdown import fitted, mrkdwn
+from bot.slack.markdown import fitted, mrkdwn, split
 from bot.slack.text import link, safe_markdown, safe_mrkdwn, shortened
 from bot.wording import is_taught
 from storage.answers import Answer, Citation
@@ -87,8 +87,13 @@ def fallback(markdown: str) -> str:
     return said[0] if said else "…"
 
 
+def parts(markdown: str, *, form: Form) -> list[str]:
+    """The text in parts whose bodies each hold in one message: no words are lost. Blank text has none."""
+    return list(_parts(markdown, MOST, form))
+
+
 def body(markdown: str, *, form: Form) -> list[Block]:
-    """A text alone. Of one that is too long for a message the beginning: `split` it at MOST before."""
+    """A text alone. Of one that is too long for a message the beginning: take its `parts` before."""
     if form == "new":
         parts = fitted(markdown, MOST, safe_markdown)
         return [{"type": "markdown", "text": f"{parts[0]}\n\n…" if parts[1:] else parts[0]}] if parts else []
@@ -181,6 +186,16 @@ def cited(source: Citation) -> str:
     """A source's title, a link where it has an address of the web; a file's is of use on its own machine only."""
     title = shortened(source.title, _TITLE) or "a note"
     return link(title, source.uri) if source.uri.startswith("https://") else safe_mrkdwn(title)
+
+
+def _parts(markdown: str, size: int, form: Form) -> Iterator[str]:
+    for part in split(markdown, size):
+        # Made safe a text grows: one that no longer holds is cut finer.
+        made = [safe_markdown(part)] if form == "new" else fitted(part, SECTION, mrkdwn)
+        if sum(map(len, made)) <= MOST or len(part) == 1:
+            yield part
+        else:
+            yield from _parts(part, min(size, len(part)) // 2, form)
 
 
 def _origin(answer: Answer) -> list[Block]:

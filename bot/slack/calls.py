@@ -12,6 +12,7 @@ import aiohttp
 import structlog
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.inbox import Hopeless, Later
 from storage.errors import NightschoolError
@@ -33,6 +34,19 @@ _OLDER = {
     "assistant_not_enabled",
     "not_supported",
 }
+# What the token, the workspace's plan or its admins do not allow.
+_REFUSED = {
+    "missing_scope",
+    "not_allowed",
+    "no_permission",
+    "access_denied",
+    "ekm_access_denied",
+    "team_access_not_granted",
+    "enterprise_is_restricted",
+    "two_factor_setup_required",
+}
+# Slack's own trouble, which passes; any answer of 500 and above is too.
+_PASSING = {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "external_channel_migrating"}
 _REVOKED = {"invalid_auth", "account_inactive", "token_revoked", "token_expired", "not_authed", "org_login_required"}
 _GONE = {
     "channel_not_found",
@@ -40,10 +54,20 @@ _GONE = {
     "not_in_channel",
     "thread_not_found",
     "message_not_found",
+    "no_item_specified",
     "user_not_found",
+    "user_not_visible",
+    "user_disabled",
     "user_not_in_channel",
+    "cannot_dm_bot",
+    "is_inactive",
+    "method_not_supported_for_channel_type",
+    "posting_to_general_channel_denied",
     "restricted_action",
+    "restricted_action_non_threadable_channel",
+    "restricted_action_read_only_channel",
     "restricted_action_thread_locked",
+    "restricted_action_thread_only_channel",
     "cannot_reply_to_message",
     "expired_url",
     "used_url",
@@ -51,8 +75,14 @@ _GONE = {
     "cant_update_message",
     "edit_window_closed",
     "invalid_thread_ts",
+    "cant_delete_message",
     "user_is_bot",
     "bot_not_found",
+    "already_reacted",
+    "too_many_emoji",
+    "too_many_reactions",
+    "no_access",
+    "invalid_name",
 }
 
 
@@ -73,12 +103,22 @@ class NotThere(Hopeless):
 
 
 class NotAllowed(Hopeless):
-    """The app lacks a scope: install it anew from `nightschool slack manifest`."""
+    """The app lacks a scope, or an admin forbids it: install it anew from `nightschool slack manifest`."""
+
+
+class Busy(Later):
+    """Slack asks to wait: the call had no effect."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds, "Slack asks to wait.", patient=True)
 
 
 @asynccontextmanager
 async def calling() -> AsyncIterator[None]:
-    """Maps the SDK's errors: Unsupported, NotStreaming, Revoked, NotThere, NotAllowed, or Later for what time will mend."""
+    """Maps the SDK's errors: Unsupported, NotStreaming, Revoked, NotThere, NotAllowed, Busy, or Later for what time will mend.
+
+    After a Later that is no Busy the call may have had its effect.
+    """
     try:
         yield
     except SlackApiError as error:
@@ -89,20 +129,23 @@ async def calling() -> AsyncIterator[None]:
 
 def _mapped(error: SlackApiError) -> NightschoolError:
     response = error.response
-    status, why = getattr(response, "status_code", 0), str(response.get("error", "")) if response else ""
+    # What is no answer of Slack's, a proxy's page say, has another shape.
+    answer = response.data if isinstance(response, AsyncSlackResponse) and isinstance(response.data, dict) else {}
+    status, why = getattr(response, "status_code", getattr(response, "status", 0)), str(answer.get("error", ""))
     if status == 429 or why in ("ratelimited", "rate_limited"):
-        return Later(retry_after(response), "Slack asks to wait.", patient=True)
+        return Busy(retry_after(response))
     if why in _OLDER:
         return Unsupported(f"Slack: {why}.")
     if why in ("message_not_in_streaming_state", "streaming_state_conflict", "streaming_mode_mismatch"):
         return NotStreaming(f"Slack: {why}.")
     if why in _REVOKED:
         return Revoked(f"Slack no longer accepts the bot's token ({why}): install the app anew.")
-    if why == "missing_scope":
-        return NotAllowed(f"The Slack app lacks the scope {response.get('needed')}: install it anew from the manifest.")
+    if why in _REFUSED:
+        lacks = f" lacks the scope {answer['needed']}" if answer.get("needed") else f" may not ({why})"
+        return NotAllowed(f"The Slack app{lacks}: install it anew from the manifest.")
     if why in _GONE:
         return NotThere(f"Nothing can be said there ({why}).")
-    return Later(2.0, f"Slack failed ({why or status}).")
+    return Later(2.0, f"Slack failed ({why or status}).", patient=why in _PASSING or status >= 500)
 
 
 def retry_after(response: object) -> float:

@@ -8,8 +8,10 @@ import structlog
 
 from bot import metrics
 from bot.feedback import EmptyCorrection, TakenBack
+from bot.inbox import Later
 from bot.slack import blocks, views
 from bot.slack.calls import NotAllowed, NotThere, Unsupported, calling
+from bot.slack.incoming import number
 from bot.slack.outlet import Place
 from bot.slack.teaching import Teaching
 from bot.slack.text import plain
@@ -22,6 +24,7 @@ from storage.errors import UnknownAnswer
 log = structlog.get_logger(__name__)
 
 _SAY = "Write a few words: they are what I will know."
+_BUSY = "Slack was too busy to show the dialog: press once more, or reply in the thread."
 _NO_DIALOGS = "This Slack shows no dialogs. Reply in the thread instead: “no, it is …”, or “@me remember …”."
 
 
@@ -87,13 +90,14 @@ class Dialogs:
 
     async def submitted(self, view: Mapping[str, Any], user: str) -> None:
         """What was written or chosen in a dialog."""
-        metadata = json.loads(view.get("private_metadata") or "{}")
+        metadata = _metadata(view)
         place = Place(
             str(metadata.get("channel")), metadata.get("thread"), user, str(metadata.get("channel")).startswith("D")
         )
         event_id = f"view:{view.get('id')}"
         if view.get("callback_id") == blocks.CORRECTION:
-            await self._corrected(place, int(metadata["answer"]), _written(view), event_id)
+            if (answer_id := number(metadata.get("answer"))) is not None:
+                await self._corrected(place, answer_id, _written(view), event_id)
         elif view.get("callback_id") == blocks.REMEMBER:
             await self._remembered(place, _written(view), event_id, metadata.get("ts"))
         elif view.get("callback_id") == blocks.SETTINGS:
@@ -151,8 +155,20 @@ class Dialogs:
                 await workspace.client.views_open(trigger_id=trigger, view=view)
         except (Unsupported, NotAllowed):
             await workspace.outlet.whisper(place, _NO_DIALOGS)
+        except Later as error:  # its trigger will not live until then
+            log.warning("a dialog could not be opened", workspace=workspace.key, error=str(error))
+            await workspace.outlet.whisper(place, _BUSY)
         except NotThere:
             log.info("a dialog could not be opened", workspace=workspace.key)
+
+
+def _metadata(view: Mapping[str, Any]) -> dict[str, Any]:
+    """What we put into a dialog when it was opened; nothing where it is not ours."""
+    try:
+        metadata = json.loads(view.get("private_metadata") or "{}")
+    except ValueError:
+        return {}
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def _written(view: Mapping[str, Any]) -> str:

@@ -29,7 +29,7 @@ NAMELESS = "someone"
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A user of the workspace: the person, and what Slack says of them."""
+    """A user of the workspace: the person, and what Slack says of them; `team` is their own workspace, '' where unknown."""
 
     person: Person
     user: str
@@ -37,16 +37,20 @@ class Member:
     admin: bool
     stranger: bool
     bot: bool
+    team: str = ""
 
 
 class Directory:
     """One workspace's people and channels."""
 
-    def __init__(self, database: Database, team_id: int, workspace: str, client: AsyncWebClient) -> None:
+    def __init__(
+        self, database: Database, team_id: int, workspace: str, client: AsyncWebClient, enterprise: str = ""
+    ) -> None:
         self._database = database
         self._team_id = team_id
         self._workspace = workspace
         self._client = client
+        self._ours = {workspace, enterprise} - {""}
         self._members: dict[str, tuple[float, Member]] = {}
 
     async def member(self, user: str) -> Member:
@@ -74,18 +78,21 @@ class Directory:
             ),
             NAMELESS,
         )
-        home = about.get("team_id") or profile.get("team")
-        stranger = bool(about.get("is_stranger")) or (
-            home is not None and home != self._workspace and not about.get("enterprise_user")
-        )
-        admin = bool(about.get("is_admin") or about.get("is_owner"))
+        home = str(about.get("team_id") or profile.get("team") or "")
+        organisation = str((about.get("enterprise_user") or {}).get("enterprise_id") or "")
+        stranger = bool(about.get("is_stranger")) or (home != "" and not self._ours & {home, organisation})
+        admin = not stranger and bool(about.get("is_admin") or about.get("is_owner"))
         async with self._database.team(self._team_id) as connection:
             person = await persons.identify(connection, SURFACE, user, name, profile.get("email"))
             if admin and person.role != "admin":
                 await persons.set_role(connection, person.id, "admin")
-        member = Member(person, user, name, admin or person.role == "admin", stranger, bool(about.get("is_bot")))
+        member = Member(person, user, name, admin or person.role == "admin", stranger, bool(about.get("is_bot")), home)
         self._members[user] = (time.monotonic() + KNOWN_SECONDS, member)
         return member
+
+    def is_stranger(self, member: Member, team: str | None) -> bool:
+        """Whether who writes is of another organisation; `team` is theirs by the event, for whom Slack shows no profile."""
+        return member.stranger or (not member.team and team is not None and team not in self._ours)
 
     def forget(self, user: str) -> None:
         """A user's profile changed: ask anew."""

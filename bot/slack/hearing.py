@@ -63,7 +63,7 @@ class Heard:
     def place(self) -> Place:
         """Where the reply goes: into its thread, or in a direct conversation beside it."""
         thread = self.thread or (None if self.direct else self.ts)
-        return Place(self.channel.key, thread, self.member.user, self.direct)
+        return Place(self.channel.key, thread, self.member.user, self.direct, self.member.team)
 
 
 class Hearing:
@@ -94,7 +94,7 @@ class Hearing:
             return None
         member = await workspace.directory.member(user)
         home = event.get("user_team") or event.get("source_team")
-        strange = member.stranger or (home is not None and home != workspace.key)
+        strange = workspace.directory.is_stranger(member, home)
         if member.bot or (strange and not workspace.strangers):
             return None
         raw = str(event.get("text") or "")

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+_DIGITS = 18  # more do not fit into the database's numbers
 _SAID = {None, "file_share", "me_message", "thread_broadcast"}
 
 
@@ -57,6 +58,12 @@ def kind(body: Mapping[str, Any]) -> str:
     if isinstance(event, Mapping):
         return str(event.get("subtype") or event.get("type") or "event")
     return "command" if body.get("command") else str(body.get("type") or "unknown")
+
+
+def number(value: object) -> int | None:
+    """An id of ours as it comes back in a value; None where it can be none, whoever wrote it."""
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else None
 
 
 def _is_message(event: Mapping[str, Any]) -> bool:

@@ -39,7 +39,10 @@ AHEAD_SECONDS = 2 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """The bot in one workspace (or organisation): ids as Slack has them, `url` as https://acme.slack.com/."""
+    """The bot in one workspace (or organisation): ids as Slack has them, `url` as https://acme.slack.com/.
+
+    `enterprise` is the organisation that the workspace belongs to; '' where it belongs to none.
+    """
 
     workspace: str
     team_id: int
@@ -49,6 +52,7 @@ class Installed:
     app: str
     url: str
     scopes: frozenset[str]
+    enterprise: str = ""
 
 
 class Workspaces:
@@ -106,6 +110,7 @@ class Workspaces:
             "refresh_token": new.bot_refresh_token,
             "expires_at": new.bot_token_expires_at,
             "url": said.get("url") or "",
+            "enterprise": said.get("enterprise_id") or "",
             "name": name,
         }
         kept = NewInstallation(
@@ -209,7 +214,10 @@ class Workspaces:
             await workspaces.link(connection, SURFACE, key, home.id)
         headers = {name.lower(): value for name, value in said.headers.items()}
         scopes = frozenset(one.strip() for one in headers.get("x-oauth-scopes", "").split(",") if one.strip())
-        return Installed(key, home.id, token, said.get("user_id") or "", bot, app, said.get("url") or "", scopes)
+        return Installed(
+            key, home.id, token, said.get("user_id") or "", bot, app, said.get("url") or "", scopes,
+            said.get("enterprise_id") or "",
+        )  # fmt: skip
 
     # Many workspaces, by OAuth
 
@@ -346,6 +354,7 @@ def _installed(team_id: int, kept: Kept, tokens: dict[str, Any]) -> Installed:
         app=kept.app,
         url=tokens.get("url") or "",
         scopes=frozenset(kept.scopes),
+        enterprise=tokens.get("enterprise") or "",
     )
 
 

@@ -1,6 +1,7 @@
 """The morning report in the channel that a team chose for it: posted once, with the disputes to settle."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -22,8 +23,8 @@ class Mornings:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
 
-    async def post(self, payload: Mapping[str, Any]) -> None:
-        """Posts the report of a night into the channel, unless it stands there already."""
+    async def post(self, payload: Mapping[str, Any], told_at: datetime, *, again: bool) -> None:
+        """Posts the report of a night, of which we were told then, into the channel, unless it stands there already."""
         workspace = self._workspace
         number, channel = int(payload["night"]), str(payload["channel"])
         event_id = f"night-{number}"
@@ -35,9 +36,14 @@ class Mornings:
         shown = await honoured(workspace.database, team, night)
         disputes = await unsettled(workspace.database, team)
         place = Place(channel, None, "", False)
+        stands = await workspace.outlet.orphans(place, event_id, f"{told_at.timestamp():.6f}") if again else []
         try:
-            key = await workspace.outlet.post(place, summary(shown), report(shown, disputes))
+            key = (
+                stands[0]
+                if stands
+                else await workspace.outlet.post(place, summary(shown), report(shown, disputes), event_id=event_id)
+            )
         except Unsupported:
-            key = await workspace.outlet.post(place, summary(shown))
+            key = await workspace.outlet.post(place, summary(shown), event_id=event_id)
         async with workspace.database.team(workspace.team_id) as connection:
             await posts.save(connection, Post(SURFACE, channel, key, None, event_id))

@@ -11,6 +11,7 @@ import structlog
 from bot import metrics
 from bot.inbox import Later
 from bot.slack import noted
+from bot.slack.incoming import number
 from bot.slack.outlet import Place
 from bot.slack.workspace import SURFACE, Workspace, at, event_of
 from storage import posts
@@ -29,16 +30,17 @@ class Opinions:
 
     async def thumb(self, value: str, user: str, place: Place, action_ts: str) -> None:
         """A press of a thumb: `value` is "up 12" or "down 12", with the answer's number."""
-        side, _, number = value.partition(" ")
-        if side not in ("up", "down") or not number.isdecimal():
+        side, _, id = value.partition(" ")
+        answer_id = number(id)
+        if side not in ("up", "down") or answer_id is None:
             return
         workspace = self._workspace
         desk = await workspace.desk()
         member = await workspace.directory.member(user)
-        event_id = f"thumb:{number}:{user}:{action_ts}"
+        event_id = f"thumb:{answer_id}:{user}:{action_ts}"
         try:
             await desk.feedbacks.thumbs(
-                int(number), member.person.id, side == "up", SURFACE, event_id, at(action_ts) if action_ts else None
+                answer_id, member.person.id, side == "up", SURFACE, event_id, at(action_ts) if action_ts else None
             )
         except UnknownAnswer:
             return

@@ -1,20 +1,22 @@
 """What the bot says in a workspace: answers that stream where Slack lets them, quiet confirmations, one message a second.
 
-An answer is said once. Where it stands is noted (posts) as soon as its first words are there; a delivery that is taken up again
-after a kill finds them there, or, killed between Slack and the note, as the bot's own message in the thread that no note names.
+An answer is said once. Where it stands is noted (posts) as soon as its first words are there. A process may be killed, or an
+answer of Slack's be lost, between the words and the note: whoever takes the event up again finds them, as each message names
+its event in its metadata; a stream can only when it ends, but then it is the bot's only message that names none.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.inbox import Later
 from bot.slack import blocks
-from bot.slack.calls import SURFACE, NotAllowed, NotStreaming, NotThere, Pace, Unsupported, calling
-from bot.slack.markdown import split
+from bot.slack.calls import SURFACE, Busy, NotAllowed, NotStreaming, NotThere, Pace, Unsupported, calling
 from bot.slack.text import safe_markdown, settled
 from storage import posts
 from storage.answers import Answer
@@ -29,16 +31,21 @@ FLUSH_SECONDS = 0.6
 """Between two pieces of an answer that streams: Slack takes some 100 of them a minute."""
 UPDATE_SECONDS = 1.2
 """The same where an answer is written by updating a message: about 50 a minute."""
+_METADATA = "nightschool"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where to say something: a channel, the thread in it (None: none), and the person it is for."""
+    """Where to say something: a channel, the thread in it (None: none), and the person it is for.
+
+    `team` is that person's workspace, where it is known.
+    """
 
     channel: str
     thread: str | None
     user: str
     direct: bool
+    team: str = ""
 
 
 class Outlet:
@@ -60,8 +67,12 @@ class Outlet:
         """Which blocks the server takes."""
         return "new" if self.newer else "old"
 
-    async def post(self, place: Place, text: str, made: Sequence[blocks.Block] | None = None) -> str:
-        """Posts a message and returns its ts. Raises Unsupported, NotThere, Revoked, NotAllowed, Later."""
+    async def post(
+        self, place: Place, text: str, made: Sequence[blocks.Block] | None = None, *, event_id: str = "", part: int = 0
+    ) -> str:
+        """Posts a message and returns its ts; `event_id` and `part`: of the answer to what. Raises Unsupported, NotThere,
+        Revoked, NotAllowed, Later.
+        """
         await self._pace.turn(place.channel)
         async with calling():
             reply = await self.client.chat_postMessage(
@@ -69,6 +80,7 @@ class Outlet:
                 thread_ts=place.thread,
                 text=text,
                 blocks=list(made) if made else None,
+                metadata=_metadata(event_id, part),
                 unfurl_links=False,
                 unfurl_media=False,
                 link_names=False,
@@ -76,10 +88,53 @@ class Outlet:
             )
         return str(reply["ts"])
 
+    async def begin(self, place: Place, markdown: str) -> str:
+        """Begins a message that grows, in a thread, and returns its ts. Raises as post does."""
+        await self._pace.turn(place.channel)
+        async with calling():
+            reply = await self.client.chat_startStream(
+                channel=place.channel,
+                thread_ts=place.thread or "",
+                markdown_text=markdown,
+                recipient_team_id=place.team or self.workspace,
+                recipient_user_id=place.user,
+            )
+        return str(reply["ts"])
+
+    async def grow(self, channel: str, ts: str, markdown: str) -> None:
+        """Appends to a message that grows. Raises NotStreaming, and as post does."""
+        async with calling():
+            await self.client.chat_appendStream(channel=channel, ts=ts, markdown_text=markdown)
+
+    async def end(
+        self,
+        channel: str,
+        ts: str,
+        markdown: str = "",
+        made: Sequence[blocks.Block] = (),
+        *,
+        event_id: str = "",
+    ) -> None:
+        """Ends a message that grows. Raises NotStreaming, and as post does."""
+        async with calling():
+            await self.client.chat_stopStream(
+                channel=channel,
+                ts=ts,
+                markdown_text=markdown or None,
+                blocks=list(made) or None,
+                metadata=_metadata(event_id, 0),
+            )
+
     async def update(self, channel: str, ts: str, text: str, made: Sequence[blocks.Block] | None = None) -> None:
         """Puts other words in the place of a message. Raises as post does."""
         async with calling():
             await self.client.chat_update(channel=channel, ts=ts, text=text, blocks=list(made) if made else None)
+
+    async def delete(self, channel: str, ts: str) -> None:
+        """Takes a message of the bot's away; gone already is as good."""
+        with contextlib.suppress(NotThere, NotAllowed):
+            async with calling():
+                await self.client.chat_delete(channel=channel, ts=ts)
 
     async def whisper(self, place: Place, text: str, made: Sequence[blocks.Block] | None = None) -> None:
         """Says something to one person only. Where that cannot be, it is left: it only ever confirms."""
@@ -92,12 +147,12 @@ class Outlet:
                     channel=place.channel, user=place.user, thread_ts=place.thread, text=text,
                     blocks=list(made) if made else None,
                 )  # fmt: skip
-        except (NotThere, Unsupported) as error:
+        except (NotThere, Unsupported, NotAllowed) as error:
             log.info("a confirmation could not be shown", workspace=self.workspace, error=str(error))
 
     async def mark(self, channel: str, ts: str, emoji: str) -> None:
         """Puts an emoji on a message; there already, or impossible, is as good."""
-        with contextlib.suppress(NotThere, Unsupported):
+        with contextlib.suppress(NotThere, Unsupported, NotAllowed):
             async with calling():
                 await self.client.reactions_add(channel=channel, timestamp=ts, name=emoji)
 
@@ -119,22 +174,37 @@ class Outlet:
                     )
         except (Unsupported, NotThere, NotAllowed):
             self.assists = False
+        except Later as error:  # the answer must not wait for it
+            log.info("a status could not be shown", workspace=self.workspace, error=str(error))
 
-    async def orphans(self, place: Place, after: str) -> list[str]:
-        """The bot's own messages in a thread, later than `after`, that no note names: said by a process that was killed."""
-        if place.thread is None:
+    async def orphans(self, place: Place, event_id: str, after: str, *, streams: bool = False) -> list[str]:
+        """The bot's messages later than `after` that answer an event and that no note names: a killed process said them.
+
+        `streams`: those that name no event too.
+        """
+        try:
+            async with calling():
+                if place.thread is None:
+                    page = await self.client.conversations_history(
+                        channel=place.channel, oldest=after, limit=100, include_all_metadata=True
+                    )
+                else:
+                    page = await self.client.conversations_replies(
+                        channel=place.channel, ts=place.thread, oldest=after, limit=100, include_all_metadata=True
+                    )
+        except NotAllowed as error:  # answered twice is better than not at all
+            log.warning("what was said cannot be read", workspace=self.workspace, error=str(error))
             return []
-        async with calling():
-            page = await self.client.conversations_replies(
-                channel=place.channel, ts=place.thread, oldest=after, limit=100
-            )
+        found: list[tuple[int, str]] = []
         async with self.database.team(self.team_id) as connection:
-            noted = {post.key for post in await posts.of_thread(connection, SURFACE, place.channel, place.thread)}
-        return [
-            message["ts"]
-            for message in page.get("messages") or []
-            if message.get("user") == self.bot_user and message["ts"] > after and message["ts"] not in noted
-        ]
+            for message in page.get("messages") or []:
+                names = (message.get("metadata") or {}).get("event_payload") or {}
+                ours = message.get("user") == self.bot_user and message["ts"] > after
+                if not ours or names.get("event", event_id if streams else None) != event_id:
+                    continue
+                if await posts.get(connection, SURFACE, place.channel, message["ts"]) is None:
+                    found.append((int(names.get("part", 0)), message["ts"]))
+        return [ts for _, ts in sorted(found)]
 
 
 class Reply:
@@ -149,6 +219,7 @@ class Reply:
         self._event_id = event_id
         self._asked_ts = asked_ts
         self._taken_up = taken_up
+        self._unsure = taken_up  # whether Slack has words of it that we do not know of
         self._said = ""
         self._sent = ""
         self._ts: str | None = None
@@ -173,47 +244,67 @@ class Reply:
         if noted and all(post.answer_id == answer.id for post in noted):
             return
         standing = [post.key for post in noted] or ([self._ts] if self._ts else [])
-        if not standing and self._taken_up:
-            standing = await outlet.orphans(place, self._asked_ts)
+        if self._unsure:
+            begun = place.thread is not None
+            orphans = await outlet.orphans(place, self._event_id, self._asked_ts, streams=begun)
+            standing += [key for key in orphans if key not in standing]
         try:
             keys = await self._say(answer, standing)
         except Unsupported:
             outlet.newer = outlet.streams = False
-            keys = await self._say(answer, [self._ts] if self._ts else standing)
+            keys = await self._say(answer, standing)
+        left = [key for key in standing if key not in keys]
+        for key in left:
+            await outlet.delete(place.channel, key)
         async with outlet.database.team(outlet.team_id) as connection:
             for part, key in enumerate(keys):
                 await posts.save(connection, self._post(key, answer.id, part))
+            for key in left:
+                await posts.drop(connection, SURFACE, place.channel, key)
 
     async def give_up(self) -> None:
         """No answer will come: what was shown of it is ended, so that no message goes on blinking."""
         await self._stopped()
         if self._ts and self._streaming:
-            with contextlib.suppress(Exception):
-                await self._end_stream(None, None)
+            await self._ended(self._ts)
 
     async def _say(self, answer: Answer, standing: Sequence[str]) -> list[str]:
+        """The messages that say the answer: those that stand, then new ones."""
         outlet, place = self._outlet, self._place
         footer = blocks.footer(answer, place="private" if place.direct else "channel", form=outlet.form)
         if self._streaming and self._ts:
+            self._streaming = False
             whole = safe_markdown(answer.text)
-            fits = whole.startswith(self._sent) and len(whole) <= blocks.MOST
-            try:
-                await self._end_stream(whole[len(self._sent) :] if fits else None, footer if fits else None)
-                if fits:
+            if not self._unsure and whole.startswith(self._sent) and len(whole) <= blocks.MOST:
+                with contextlib.suppress(NotStreaming):  # Slack ended it: what it says is updated
+                    rest = whole[len(self._sent) :]
+                    await outlet.end(place.channel, self._ts, rest, footer, event_id=self._event_id)
                     return [self._ts]
-            except NotStreaming:  # Slack ended it: what it says is updated
-                pass
-        parts = split(answer.text, blocks.MOST) or ["…"]
+            await self._ended(self._ts)
+        parts = blocks.parts(answer.text, form=outlet.form) or ["…"]
         keys: list[str] = []
         for number, part in enumerate(parts):
             made = blocks.body(part, form=outlet.form) + (footer if number == len(parts) - 1 else [])
-            if number < len(standing):
-                await self._ended(standing[number])
-                await outlet.update(place.channel, standing[number], blocks.fallback(part), made)
-                keys.append(standing[number])
-            else:
-                keys.append(await outlet.post(place, blocks.fallback(part), made))
+            key = standing[number] if number < len(standing) else ""
+            if not key or not await self._replaced(key, blocks.fallback(part), made):
+                key = await outlet.post(place, blocks.fallback(part), made, event_id=self._event_id, part=number)
+            keys.append(key)
         return keys
+
+    async def _replaced(self, key: str, text: str, made: Sequence[blocks.Block]) -> bool:
+        """Puts words in the place of a message that stands; False where it is gone."""
+        outlet, channel = self._outlet, self._place.channel
+        if self._taken_up and outlet.streams:
+            await self._ended(key)
+        try:
+            try:
+                await outlet.update(channel, key, text, made)
+            except NotStreaming:  # it was left open
+                await outlet.end(channel, key, event_id=self._event_id)
+                await outlet.update(channel, key, text, made)
+        except NotThere:
+            return False
+        return True
 
     async def _write(self) -> None:
         """Shows the words as they come, until cancelled; a server that knows no streams gets a message that grows."""
@@ -222,35 +313,39 @@ class Reply:
                 await self._told.wait()
                 self._told.clear()
                 whole = safe_markdown(settled(self._said))
-                if whole.startswith(self._sent) and len(whole) <= blocks.MOST and (piece := whole[len(self._sent) :]):
+                piece = whole[len(self._sent) :]
+                if not piece or not whole.startswith(self._sent) or len(whole) > blocks.MOST:
+                    continue
+                try:
                     async with self._calling:
-                        await self._show(piece, whole)
+                        await self._show(piece)
                         self._sent = whole
+                except Busy as error:  # the words come with the next
+                    self._told.set()
+                    await asyncio.sleep(error.seconds)
+                else:
                     await asyncio.sleep(FLUSH_SECONDS if self._streaming else UPDATE_SECONDS)
         except Exception as error:  # finish() says the whole answer and meets what is wrong itself
+            self._unsure = True
             log.info("an answer could not be streamed", workspace=self._outlet.workspace, error=type(error).__name__)
 
-    async def _show(self, piece: str, whole: str) -> None:
+    async def _show(self, piece: str) -> None:
         outlet, place = self._outlet, self._place
-        if self._ts is None and outlet.streams and place.thread is not None:
-            try:
-                async with calling():
-                    reply = await outlet.client.chat_startStream(
-                        channel=place.channel, thread_ts=place.thread, markdown_text=piece,
-                        recipient_team_id=outlet.workspace, recipient_user_id=place.user,
-                    )  # fmt: skip
-                self._ts, self._streaming = str(reply["ts"]), True
-            except Unsupported:
-                outlet.streams = False
-        elif self._ts is not None and self._streaming:
-            async with calling():
-                await outlet.client.chat_appendStream(channel=place.channel, ts=self._ts, markdown_text=piece)
+        if self._ts is not None and self._streaming:
+            await outlet.grow(place.channel, self._ts, piece)
             return
-        if self._ts is None:
-            self._ts = await outlet.post(place, blocks.fallback(self._said))
-        elif not self._streaming:
+        if self._ts is not None:
             await outlet.update(place.channel, self._ts, blocks.fallback(self._said))
             return
+        if outlet.streams and place.thread is not None:
+            try:
+                self._ts = await outlet.begin(place, piece)
+                self._streaming = True
+            except (Unsupported, NotAllowed) as error:
+                log.info("no streams there", workspace=outlet.workspace, error=str(error))
+                outlet.streams = False
+        if self._ts is None:
+            self._ts = await outlet.post(place, blocks.fallback(self._said), event_id=self._event_id)
         async with outlet.database.team(outlet.team_id) as connection:
             await posts.save(connection, self._post(self._ts, None, 0))
 
@@ -263,23 +358,15 @@ class Reply:
             await asyncio.gather(writing, return_exceptions=True)
 
     async def _ended(self, ts: str) -> None:
-        """Ends a stream that a killed process may have left open; a message that is none is none."""
-        if self._taken_up and self._outlet.streams:
-            with contextlib.suppress(Exception):
-                async with calling():
-                    await self._outlet.client.chat_stopStream(channel=self._place.channel, ts=ts)
-
-    async def _end_stream(self, rest: str | None, made: Sequence[blocks.Block] | None) -> None:
-        assert self._ts is not None
-        self._streaming = False
-        async with calling():
-            await self._outlet.client.chat_stopStream(
-                channel=self._place.channel,
-                ts=self._ts,
-                markdown_text=rest or None,
-                blocks=list(made) if made else None,
-            )
+        """Ends a stream as it stands; a message that is none, or is gone, is as good."""
+        with contextlib.suppress(Exception):
+            await self._outlet.end(self._place.channel, ts, event_id=self._event_id)
 
     def _post(self, key: str, answer_id: int | None, part: int) -> Post:
         place = self._place
         return Post(SURFACE, place.channel, key, place.thread, self._event_id, answer_id, part)
+
+
+def _metadata(event_id: str, part: int) -> dict[str, Any]:
+    """What names the event that a message answers; '' of one that answers none."""
+    return {"event_type": _METADATA, "event_payload": {"event": event_id, "part": part}}

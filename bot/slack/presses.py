@@ -10,6 +10,7 @@ from bot.settling import settle
 from bot.slack import blocks
 from bot.slack.calls import NotThere, Unsupported
 from bot.slack.homes import Homes
+from bot.slack.incoming import number
 from bot.slack.noted import quoted
 from bot.slack.opinions import Opinions
 from bot.slack.outlet import Place
@@ -24,10 +25,11 @@ log = structlog.get_logger(__name__)
 
 
 class Presses:
-    """Works off the presses of a workspace."""
+    """Works off the presses of a workspace; `again`: one that was taken up before."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, *, again: bool = False) -> None:
         self._workspace = workspace
+        self._again = again
         self._opinions = Opinions(workspace)
         self._homes = Homes(workspace)
         self._teaching = Teaching(workspace)
@@ -36,17 +38,18 @@ class Presses:
         """One press, as Slack sends it (`block_actions`)."""
         action = (body.get("actions") or [{}])[0]
         name, value = str(action.get("action_id") or ""), _value(action)
+        id = number(value)
         user, place = str((body.get("user") or {}).get("id") or ""), place_of(body)
         if not user or place is None or not await self._workspace.hears(user):
             return
         if name in (blocks.THUMBS, blocks.UP, blocks.DOWN):
             await self._opinions.thumb(value, user, place, str(action.get("action_ts") or ""))
-        elif name == blocks.PRIVATELY and value.isdecimal():
-            await self._privately(int(value), place)
-        elif name == blocks.PUBLISH and value.isdecimal():
-            await self._publish(int(value), place, str(body.get("response_url") or ""))
-        elif name == blocks.SHARE and value.isdecimal():
-            await self._share(int(value), place)
+        elif name == blocks.PRIVATELY and id is not None:
+            await self._privately(id, place)
+        elif name == blocks.PUBLISH and id is not None:
+            await self._publish(id, place, str(body.get("response_url") or ""), str(action.get("action_ts") or "0"))
+        elif name == blocks.SHARE and id is not None:
+            await self._share(id, place)
         elif name == blocks.SETTLE:
             await self._settle(value, place)
         elif name == blocks.OWN:
@@ -67,7 +70,7 @@ class Presses:
         own = await (await workspace.desk()).answer(asked)
         await self._whisper(place, own.text, blocks.private(own, form=workspace.outlet.form))
 
-    async def _publish(self, answer_id: int, place: Place, response_url: str) -> None:
+    async def _publish(self, answer_id: int, place: Place, response_url: str, pressed_ts: str) -> None:
         """An answer that somebody got in private, posted where they asked, by their own decision; once."""
         workspace = self._workspace
         answer = await workspace.readable(answer_id, place.user)
@@ -80,7 +83,12 @@ class Presses:
                 return
         asked = blocks.context(f"<@{place.user}> asked: {quoted(answer.question)}")
         made = [asked, *blocks.answer(answer, place="channel", form=workspace.outlet.form)]
-        key = await workspace.outlet.post(place, blocks.fallback(answer.text), made)
+        stands = await workspace.outlet.orphans(place, event_id, pressed_ts) if self._again else []
+        key = (
+            stands[0]
+            if stands
+            else await workspace.outlet.post(place, blocks.fallback(answer.text), made, event_id=event_id)
+        )
         async with workspace.database.team(workspace.team_id) as connection:
             await posts.save(connection, Post(SURFACE, place.channel, key, place.thread, event_id, answer.id))
         if response_url:
@@ -97,14 +105,15 @@ class Presses:
         await self._teaching.confirm_remembered(place, memory)
 
     async def _settle(self, value: str, place: Place) -> None:
-        keep, _, drop = value.partition(" ")
-        if not (keep.isdecimal() and drop.isdecimal()):
+        one, _, other = value.partition(" ")
+        keep, drop = number(one), number(other)
+        if keep is None or drop is None:
             return
         workspace = self._workspace
         desk = await workspace.desk()
         member = await workspace.directory.member(place.user)
         try:
-            kept = await settle(workspace.database, desk.team, int(keep), int(drop), member.person.id)
+            kept = await settle(workspace.database, desk.team, keep, drop, member.person.id)
         except NightschoolError as error:
             await workspace.outlet.whisper(place, str(error))
             return
@@ -122,14 +131,15 @@ class Presses:
         await self._homes.show(user)
 
     async def _training(self, value: str, user: str) -> None:
-        source, _, on = value.partition(" ")
+        id, _, on = value.partition(" ")
+        source = number(id)
         workspace = self._workspace
         member = await workspace.directory.member(user)
-        if not (member.admin and source.isdecimal()):
+        if not member.admin or source is None:
             return
         async with workspace.database.team(workspace.team_id) as connection:
-            await sources.switch(connection, int(source), training=on == "on")
-        log.info("training switched", source=int(source), training=on == "on", person=member.person.id)
+            await sources.switch(connection, source, training=on == "on")
+        log.info("training switched", source=source, training=on == "on", person=member.person.id)
         await self._homes.show(user)
 
     async def _whisper(self, place: Place, text: str, made: list[blocks.Block]) -> None:
@@ -140,8 +150,9 @@ class Presses:
 
 
 def place_of(body: Mapping[str, Any]) -> Place | None:
-    """Where something was pressed; in the App Home there is no channel."""
-    user = (body.get("user") or {}).get("id")
+    """Where something was pressed, None where nothing was; in the App Home there is no channel."""
+    presser = body.get("user")
+    user = presser.get("id") if isinstance(presser, Mapping) else None
     container, message = body.get("container") or {}, body.get("message") or {}
     channel = (body.get("channel") or {}).get("id") or container.get("channel_id") or ""
     if not user:

@@ -8,17 +8,13 @@ import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
-from slack_bolt.adapter.starlette.async_handler import (
-    AsyncSlackRequestHandler,
-    to_async_bolt_request,
-    to_starlette_response,
-)
+from slack_bolt.adapter.starlette.async_handler import to_async_bolt_request, to_starlette_response
 from slack_bolt.oauth.async_oauth_flow import AsyncOAuthFlow
 from slack_sdk.errors import SlackApiError
+from slack_sdk.signature import SignatureVerifier
 
 from bot.front import Front
 from bot.inbox import Inbox
-from bot.probes import AWAY
 from bot.settings import BadSettings
 from bot.slack.app import SlackApp
 from bot.slack.calls import SURFACE, client
@@ -26,7 +22,6 @@ from bot.slack.installations import Workspaces
 from bot.slack.oauth import INSTALL_PATH, REDIRECT_PATH, oauth_flow
 from bot.vault import Vault
 from storage.database import Database
-from storage.errors import NightschoolError
 from storage.events import Event
 
 log = structlog.get_logger(__name__)
@@ -36,6 +31,7 @@ MOST_BYTES = 1_000_000
 """Slack's own requests are much smaller; what is larger is not read."""
 
 _AGAIN_SECONDS = 15.0
+_STAMP_DIGITS = 12
 
 
 class SlackService:
@@ -89,21 +85,28 @@ class SlackService:
     async def _events(self, request: Request) -> Response:
         if self._app is None:
             return _away()
-        # Bolt checks the signature; what it would stumble over is turned away before.
-        stamp = request.headers.get("x-slack-request-timestamp", "")
-        if not (stamp.isascii() and stamp.isdigit()):
-            return JSONResponse({"error": "invalid request"}, 401)
-        if int(request.headers.get("content-length") or 0) > MOST_BYTES:
+        # Bolt checks all of this too, but only after it has read and parsed whatever anybody sent.
+        body = await _read(request)
+        if body is None:
             return JSONResponse({"error": "too large"}, 413)
+        if not self._signed(body, request):
+            return JSONResponse({"error": "invalid request"}, 401)
         try:
-            return await AsyncSlackRequestHandler(self._app.bolt).handle(request)
-        except AWAY:
-            return _away()
+            asked = to_async_bolt_request(request, body)
+        except (ValueError, TypeError, AttributeError, RecursionError):  # no JSON, or none as Slack's is
+            return JSONResponse({"error": "not a request of Slack's"}, 400)
+        return to_starlette_response(await self._app.bolt.async_dispatch(asked))
+
+    def _signed(self, body: bytes, request: Request) -> bool:
+        secret = self._settings.signing_secret
+        stamp = request.headers.get("x-slack-request-timestamp", "")
+        signature = request.headers.get("x-slack-signature", "")
+        if secret is None or not (stamp + signature).isascii() or not stamp.isdigit() or len(stamp) > _STAMP_DIGITS:
+            return False
+        try:
+            return SignatureVerifier(secret.get_secret_value()).is_valid(body, stamp, signature)
         except UnicodeDecodeError:
-            return JSONResponse({"error": "not UTF-8"}, 400)
-        except NightschoolError as error:
-            log.warning("a request could not be taken", error=type(error).__name__)
-            return _away()
+            return False
 
     async def _install(self, request: Request) -> Response:
         if self._flow is None:
@@ -143,6 +146,18 @@ class SlackService:
                 with contextlib.suppress(Exception):
                     await handler.close_async()  # type: ignore[no-untyped-call]
             await asyncio.sleep(_AGAIN_SECONDS)
+
+
+async def _read(request: Request) -> bytes | None:
+    """The body; None where it is longer than MOST_BYTES, whatever its headers say, of which no more is read then."""
+    if int(request.headers.get("content-length") or 0) > MOST_BYTES:
+        return None
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_BYTES:
+            return None
+    return bytes(body)
 
 
 def _away() -> Response:

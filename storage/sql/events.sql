@@ -7,28 +7,30 @@ ON CONFLICT (team_id, surface, event_id) DO NOTHING;
 -- name: take
 -- Take the oldest errands that are due, one a lane: a lane's next waits for the one before it. A lease that ran out is free again
 UPDATE errands SET taken_until = clock_timestamp() + %(seconds)s * interval '1 second', attempts = attempts + 1
-WHERE id IN (
-  SELECT id FROM errands e
+FROM (
+  SELECT id, taken_until IS NOT NULL AS again FROM errands e
   WHERE surface = ANY(%(surfaces)s::text[]) AND due_at <= clock_timestamp()
     AND (taken_until IS NULL OR taken_until < clock_timestamp())
     AND NOT EXISTS (
       SELECT FROM errands o WHERE o.team = e.team AND o.surface = e.surface AND o.lane = e.lane AND o.id < e.id
     )
   ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-)
-RETURNING id, team, event, attempts;
+) free
+WHERE errands.id = free.id
+RETURNING errands.id, errands.team, errands.event, errands.attempts, free.again;
 
 -- name: hold
 -- Hold on to errands under way
 UPDATE errands SET taken_until = clock_timestamp() + %(seconds)s * interval '1 second' WHERE id = ANY(%(ids)s::bigint[]);
 
 -- name: later
--- Put an errand back, due after a pause; where it was nobody's fault this attempt does not count
-UPDATE errands SET attempts = attempts - CASE WHEN %(forgiven)s THEN 1 ELSE 0 END, taken_until = NULL, due_at = clock_timestamp() + %(seconds)s * interval '1 second' WHERE id = %(id)s;
+-- Put an errand back, due after a pause; where it was nobody's fault this attempt does not count, but that it was taken is known
+UPDATE errands SET attempts = attempts - CASE WHEN %(forgiven)s THEN 1 ELSE 0 END, taken_until = '-infinity',
+  due_at = clock_timestamp() + %(seconds)s * interval '1 second' WHERE id = %(id)s;
 
 -- name: get
 -- An event still to be worked off
-SELECT id, team_id, surface, event_id, kind, payload FROM events WHERE id = %(id)s AND done_at IS NULL;
+SELECT id, team_id, surface, event_id, kind, payload, received_at FROM events WHERE id = %(id)s AND done_at IS NULL;
 
 -- name: done
 -- An event is worked off: its words are no longer kept

@@ -97,7 +97,7 @@ async def test_patience_is_no_failure(database, team, surface, monkeypatch):
     async with working(database, surface, handler) as inbox:
         await inbox.put(team.id, said(surface, 0))
         await until(lambda: len(tries) == 4)
-    assert tries == [1, 1, 1, 1]
+    assert tries == [1, 2, 2, 2]  # not counted, but that it was taken up before is known
 
 
 async def test_a_stopped_process_leaves_its_work_to_the_next_at_once(database, team, surface):
@@ -108,7 +108,7 @@ async def test_a_stopped_process_leaves_its_work_to_the_next_at_once(database, t
         await asyncio.sleep(3600)
 
     async def handler(event, attempts):
-        assert attempts == 1
+        assert attempts == 2  # what the first one said, it may have said already
         finished.set()
 
     async with working(database, surface, never) as inbox:

@@ -188,7 +188,7 @@ def test_any_answer_fits(text: str) -> None:
     check_view(why(wild, [memory(n, text, author=text, title=text) for n in range(40)], 3))
     for made in (correction_modal, teach_modal):
         check_view(made(12, text, text, "C1", "1.2", "1.3"))
-    check_view(remember_modal(text))
+    check_view(remember_modal(text, "C1", None, "1.3"))
     check_view(settings_modal("C1", text, "all", report_here=True, may_change=False))
 
 
@@ -220,10 +220,10 @@ def test_dialogs_know_their_place() -> None:
     assert correction["blocks"][-1]["element"]["max_length"] == 2000
     teach = teach_modal(12, "When?", "I don't know.", "C1", None, "1.3")
     assert teach["title"]["text"] == "Teach me" and teach["callback_id"] == blocks.CORRECTION
-    remember = remember_modal("The code\nis 4711.")
+    remember = remember_modal("The code\nis 4711.", "C1", "1.2", "1.3")
     assert remember["callback_id"] == blocks.REMEMBER
     assert remember["blocks"][0]["element"]["initial_value"] == "The code\nis 4711."
-    assert "initial_value" not in remember_modal("")["blocks"][0]["element"]
+    assert "initial_value" not in remember_modal("", "C1", None, "1.3")["blocks"][0]["element"]
 
 
 def test_settings_are_changed_only_by_those_who_may() -> None:
