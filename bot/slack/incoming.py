@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+_OBJECTS = ("event", "user", "team", "channel", "message", "container", "view")
 _DIGITS = 18  # more do not fit into the database's numbers
 _SAID = {None, "file_share", "me_message", "thread_broadcast"}
 
@@ -58,6 +59,11 @@ def kind(body: Mapping[str, Any]) -> str:
     if isinstance(event, Mapping):
         return str(event.get("subtype") or event.get("type") or "event")
     return "command" if body.get("command") else str(body.get("type") or "unknown")
+
+
+def shaped(body: Mapping[str, Any]) -> bool:
+    """Whether the parts that are looked into are objects, as Slack's are."""
+    return all(body.get(part) is None or isinstance(body[part], Mapping) for part in _OBJECTS)
 
 
 def number(value: object) -> int | None:

@@ -18,6 +18,7 @@ from bot.inbox import Inbox
 from bot.settings import BadSettings
 from bot.slack.app import SlackApp
 from bot.slack.calls import SURFACE, client
+from bot.slack.incoming import shaped
 from bot.slack.installations import Workspaces
 from bot.slack.oauth import INSTALL_PATH, REDIRECT_PATH, oauth_flow
 from bot.vault import Vault
@@ -93,7 +94,9 @@ class SlackService:
             return JSONResponse({"error": "invalid request"}, 401)
         try:
             asked = to_async_bolt_request(request, body)
-        except (ValueError, TypeError, AttributeError, RecursionError):  # no JSON, or none as Slack's is
+        except (ValueError, TypeError, AttributeError, RecursionError):  # no JSON, or no object
+            return JSONResponse({"error": "not a request of Slack's"}, 400)
+        if not shaped(asked.body):
             return JSONResponse({"error": "not a request of Slack's"}, 400)
         return to_starlette_response(await self._app.bolt.async_dispatch(asked))
 
