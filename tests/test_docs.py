@@ -34,7 +34,7 @@ OTHER_NAMES = {
 
 def code(text: str) -> Iterator[str]:
     """Each line of the fenced blocks (continued lines joined), and each span between single backticks."""
-    fenced = re.compile(r"^```\w*\n(.*?)^```", re.S | re.M)
+    fenced = re.compile(r"^ *```\w*\n(.*?)^ *```", re.S | re.M)
     for block in fenced.findall(text):
         yield from block.replace("\\\n", " ").splitlines()
     yield from (" ".join(span.split()) for span in re.findall(r"`([^`]+)`", fenced.sub("", text)))
@@ -62,7 +62,7 @@ def section(title: str) -> str:
 
 def command_lines() -> list[tuple[str, str]]:
     """What the docs tell people to type after `nightschool`, with the page's name."""
-    begins = re.compile(r"^(?:ExecStart=|\$ )?(?:\w+=\S+ )*(?:[\w./-]*/)?nightschool(?= |$)")
+    begins = re.compile(r"^(?:ExecStart=|\$ )?(?:\w+=\S+ )*(?:[\w./-]+/)?nightschool(?= |$)")
     found = []
     for name, piece in everywhere():
         if match := begins.match(piece.strip()):
@@ -94,19 +94,23 @@ def test_every_command_line_parses(page: str, line: str) -> None:
     assert named, f"{page}: nightschool{line} names no command"
     command = GROUP.commands[named]
     rest = words[words.index(named) + 1 :]
+    if isinstance(command, typer.core.TyperGroup) and rest:
+        assert rest[0] in command.commands, f"{page}: nightschool{line} names no command"
+        command, rest = command.commands[rest[0]], rest[1:]
     if rest not in (["--help"], ["-h"]):
         command.make_context(named, rest, parent=context)
 
 
 def settings_table() -> str:
     """The table of settings as it must stand in docs/operate.md."""
+    from bot.slack.settings import SlackSettings
     from learner.settings import LearningSettings
 
+    models = {"": Settings, "learning": LearningSettings, "slack": SlackSettings}
     rows = ["| setting | default | meaning |", "|---|---|---|"]
     for one in Settings().resolved():
         part, _, leaf = one.name.rpartition(".")
-        fields = LearningSettings.model_fields if part else Settings.model_fields
-        meaning = (fields[leaf].description or "").replace("|", "\\|")
+        meaning = (models[part].model_fields[leaf].description or "").replace("|", "\\|")
         rows.append(f"| `{one.name}` | {'' if one.value == '-' else f'`{one.value}`'} | {meaning} |")
     return "\n".join(rows) + "\n"
 
@@ -150,6 +154,14 @@ def test_every_error_is_explained() -> None:
         ours |= grown
     explained = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (.*?) \|", section("Errors"), re.M))))
     assert explained == ours - {"NightschoolError", "StorageError"}
+
+
+def test_every_error_of_slack_is_in_its_troubleshooting() -> None:
+    tree = ast.parse((ROOT / "bot" / "slack" / "calls.py").read_text(encoding="utf-8"))
+    raised = {node.name for node in tree.body if isinstance(node, ast.ClassDef) and node.bases}
+    page = (ROOT / "docs" / "slack.md").read_text(encoding="utf-8").partition("\n## Troubleshooting\n")[2]
+    rows = " ".join(re.findall(r"^\| (.*?) \|", page, re.M))
+    assert raised | {"Later", "Hopeless"} <= set(re.findall(r"`(\w+)`", rows))
 
 
 def test_every_make_target_in_the_docs_exists() -> None:
