@@ -1,10 +1,12 @@
 """The app's manifest: what it asks for is enough for all that people do, and nothing in it is asked for in vain."""
 
 import itertools
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import structlog
 import yaml
@@ -100,6 +102,16 @@ async def test_installed_by_it_commands_answer_and_questions_are_suggested(offic
     await stories.test_commands_answer_to_one_alone(office, f"ask {stories.QUESTION}", "8:30")
     await office.ask(office.ben, stories.QUESTION)
     assert await suggested(office, "app_home_opened")
+
+
+async def test_slack_finds_the_address_of_the_manifest_to_be_ours(office: Office) -> None:
+    body = json.dumps({"type": "url_verification", "token": "t", "challenge": "3eZbrw1aB"})
+    async with aiohttp.ClientSession(headers={"content-type": "application/json"}) as session:
+        assert office.slack.request_url is not None
+        async with session.post(office.slack.request_url, data=body, headers=office.slack.signed(body)) as reply:
+            assert (reply.status, "3eZbrw1aB" in await reply.text()) == (200, True)
+        async with session.post(office.slack.request_url) as reply:
+            assert reply.status == 401  # what the page has people try
 
 
 @installed
