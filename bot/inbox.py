@@ -8,7 +8,8 @@ A killed process loses nothing: its errands are free again when their lease runs
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -26,7 +27,10 @@ Handler = Callable[[Event, int], Awaitable[None]]
 """Works an event off; the number is 1 only if nobody took it up before, and grows with failures. Raises Later to see it again."""
 
 AT_ONCE = 6
-"""Events under way at a time: answers beside each other are generated in one batch, and each holds a connection."""
+"""Events worked off at a time, as each may hold a connection; those that are `aside` do not count."""
+
+MOST = 200
+"""Events under way at a time, those included that are `aside`."""
 
 LEASE_SECONDS = 20.0
 BEAT_SECONDS = 5.0
@@ -41,7 +45,9 @@ KEPT_SECONDS = 3 * 24 * 3600.0
 """How long a done event's id is remembered: no surface delivers again after so long."""
 
 _WRITERS = 4
-_MOST = 200
+_BATCH = 200
+_PATIENCE = 1.0
+_STUCK_SECONDS = 10.0
 
 
 class Later(NightschoolError):
@@ -57,6 +63,24 @@ class Hopeless(NightschoolError):
     """Trying again cannot help: the event is given up at once."""
 
 
+_places: ContextVar[tuple[set[int], asyncio.Event, int] | None] = ContextVar("places", default=None)
+
+
+@contextlib.contextmanager
+def aside() -> Iterator[None]:
+    """While a handler waits for the model or for its turn to speak it holds nobody up: its place is another's."""
+    if (place := _places.get()) is None:
+        yield
+        return
+    waiting, told, errand = place
+    waiting.add(errand)
+    told.set()
+    try:
+        yield
+    finally:
+        waiting.discard(errand)
+
+
 class Inbox:
     """Keeps events for any team and works them off; any number of processes may do so over one database."""
 
@@ -64,14 +88,17 @@ class Inbox:
         self._database = database
         self._waiting: list[tuple[int, NewEvent, asyncio.Future[None]]] = []
         self._writers: set[asyncio.Task[None]] = set()
+        self._next_write = self._round_trip = 0.0
         self._told = asyncio.Event()
         self._under_way: dict[int, asyncio.Task[None]] = {}
+        self._aside: set[int] = set()
 
     async def put(self, team_id: int, event: NewEvent) -> None:
         """Keeps an event; once this returns it is never lost. An event kept before is passed over.
 
-        What comes in meanwhile is written together, a few transactions at a time: a slow database delays an
-        acknowledgement by about one round trip, however many events there are. Raises DatabaseAway; then nothing was kept.
+        What comes in meanwhile is written together, a few transactions at a time, evenly apart: a slow database delays an
+        acknowledgement by a little more than one round trip, however many events there are. Raises DatabaseAway; then
+        nothing was kept, as far as is known.
         """
         kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((team_id, event, kept))
@@ -82,8 +109,14 @@ class Inbox:
         await kept
 
     async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._waiting:
-            batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+            if (pause := self._next_write - loop.time()) > 0:
+                await asyncio.sleep(pause)
+                continue
+            started = loop.time()
+            self._next_write = started + self._round_trip / _WRITERS
+            batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
             of_team: dict[int, list[tuple[NewEvent, asyncio.Future[None]]]] = defaultdict(list)
             for team_id, event, kept in batch:
                 of_team[team_id].append((event, kept))
@@ -96,22 +129,25 @@ class Inbox:
                         kept.set_result(None)
                     else:
                         kept.set_exception(error)
+            self._round_trip = min(loop.time() - started, _PATIENCE)
 
     async def _stored(self, team_id: int, new: list[NewEvent]) -> Exception | None:
-        for last in (False, True):
+        started = asyncio.get_running_loop().time()
+        while True:
             try:
-                async with self._database.posting(team_id) as connection:
+                async with asyncio.timeout(_STUCK_SECONDS), self._database.posting(team_id) as connection:
                     await events.store(connection, new)
-            except Exception as error:  # a connection that died in the pool: once more, on another
-                if last or not isinstance(error, AWAY):
+            except Exception as error:
+                # Connections that died in the pool fail at once: then on another.
+                if not isinstance(error, AWAY) or asyncio.get_running_loop().time() - started > _PATIENCE:
                     return error
             else:
                 self._told.set()
                 return None
-        raise AssertionError("the loop returns")
 
     async def run(self, handlers: Mapping[str, Handler]) -> None:
         """Works off the events of these surfaces until cancelled; what was under way is then free for the next at once."""
+        await self._database.expect_posts()
         tasks = [
             asyncio.create_task(work) for work in (self._listen(), self._beat(), self._sweep(), self._take(handlers))
         ]
@@ -148,7 +184,8 @@ class Inbox:
         while True:
             self._told.clear()
             taken: list[Errand] = []
-            if (free := AT_ONCE - len(self._under_way)) > 0:
+            under_way, aside = len(self._under_way), len(self._aside)
+            if (free := min(AT_ONCE - under_way + aside, MOST - under_way)) > 0:
                 try:
                     async with self._database.system() as connection:
                         taken = await events.take(connection, list(handlers), free, LEASE_SECONDS)
@@ -170,6 +207,7 @@ class Inbox:
         self._told.set()
 
     async def _work(self, errand: Errand, handlers: Mapping[str, Handler]) -> None:
+        _places.set((self._aside, self._told, errand.id))
         try:
             async with self._database.team(errand.team) as connection:
                 event = await events.get(connection, errand.event)

@@ -26,6 +26,8 @@ Connection: TypeAlias = psycopg.AsyncConnection[DictRow]
 _SQL = queries("database")
 _CONNECT_SECONDS = 4
 _WAIT_SECONDS = 5.0
+_POSTERS = 4
+_POST_WAIT_SECONDS = 2.0
 # The pool's own retries back off up to minutes; giving up early and trying anew at the next request heals within
 # seconds.
 _RECONNECT_SECONDS = 2.0
@@ -43,9 +45,16 @@ _AWAY = (
 class Database:
     """An open database. `url` is its conninfo, for procrastinate too."""
 
-    def __init__(self, url: str, pool: AsyncConnectionPool[Connection], embedded_folder: Path | None) -> None:
+    def __init__(
+        self,
+        url: str,
+        pool: AsyncConnectionPool[Connection],
+        posters: AsyncConnectionPool[Connection],
+        embedded_folder: Path | None,
+    ) -> None:
         self.url = url
         self._pool = pool
+        self._posters = posters
         self._embedded_folder = embedded_folder
 
     @classmethod
@@ -59,31 +68,24 @@ class Database:
         if url is None:
             folder = data_folder / "postgres"
             url = await asyncio.to_thread(embedded.start, folder)
-        pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
-            url,
-            connection_class=psycopg.AsyncConnection[DictRow],
-            kwargs=_options(url) | {"row_factory": dict_row},
-            min_size=1,
-            max_size=pool_size,
-            open=False,
-            configure=_configure,
-            timeout=_WAIT_SECONDS,
-            reconnect_timeout=_RECONNECT_SECONDS,
-            name="nightschool",
-        )
+        pool = _pool(url, 1, pool_size, _WAIT_SECONDS, name="nightschool")
+        posters = _pool(url, 0, _POSTERS, _POST_WAIT_SECONDS, name="nightschool-posting", autocommit=True)
         try:
             await _prepare(url, patience=30.0 if folder else 0.0)
             with _named_errors(url):
                 await pool.open(wait=True, timeout=_WAIT_SECONDS)
+                await posters.open()
         except BaseException:
             await pool.close()
+            await posters.close()
             if folder is not None:
                 await asyncio.to_thread(embedded.stop, folder)
             raise
-        return cls(url, pool, folder)
+        return cls(url, pool, posters, folder)
 
     async def close(self) -> None:
-        """Closes the pool; the embedded server stops with its last user."""
+        """Closes the pools; the embedded server stops with its last user."""
+        await self._posters.close()
         await self._pool.close()
         if self._embedded_folder is not None:
             await asyncio.to_thread(embedded.stop, self._embedded_folder)
@@ -100,21 +102,26 @@ class Database:
         """One transaction in which only this team's rows exist. Raises DatabaseAway, DatabaseFull."""
         return self._transaction(team_id)
 
+    async def expect_posts(self) -> None:
+        """Opens the connections of posting() now and keeps them open: not when the first post comes, which may be urgent."""
+        await self._posters.resize(_POSTERS, _POSTERS)
+
     @asynccontextmanager
     async def posting(self, team_id: int) -> AsyncIterator[Connection]:
         """As team(), for statements whose results nobody reads: the whole transaction is one round trip.
 
-        Errors, a failed statement's too, are raised at the end; a dead connection is not passed over, so try again.
+        PostgreSQL makes one transaction of all statements before a pipeline's end; a COMMIT would be a round trip more.
+        It has connections of its own and waits for no other transaction. Errors, a failed statement's too, are raised at
+        the end; a dead connection is not passed over, so try again.
         """
         with _named_errors(self.url):
-            connection = await self._pool.getconn()
+            connection = await self._posters.getconn()
             try:
-                async with connection, connection.pipeline():
+                async with connection.pipeline():
                     await connection.execute(_SQL["confine"], {"team": str(int(team_id))})
                     yield connection
-                    await connection.commit()
             finally:
-                await self._pool.putconn(connection)
+                await self._posters.putconn(connection)
 
     def system(self) -> AbstractAsyncContextManager[Connection]:
         """One transaction as the owner: teams, migrations, schedules; never team data. Raises as team() does."""
@@ -174,6 +181,23 @@ class Database:
                     await self.revive()
             await asyncio.sleep(pause)
             pause = min(pause * 2, 2.0)
+
+
+def _pool(
+    url: str, least: int, most: int, patience: float, *, name: str, autocommit: bool = False
+) -> AsyncConnectionPool[Connection]:
+    return AsyncConnectionPool(
+        url,
+        connection_class=psycopg.AsyncConnection[DictRow],
+        kwargs=_options(url) | {"row_factory": dict_row, "autocommit": autocommit},
+        min_size=least,
+        max_size=most,
+        open=False,
+        configure=_configure,
+        timeout=patience,
+        reconnect_timeout=_RECONNECT_SECONDS,
+        name=name,
+    )
 
 
 def _options(url: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import structlog
 from bot import intent, metrics
 from bot.answer import Asked, EmptyQuestion, QuestionTooLong
 from bot.feedback import EmptyCorrection, NothingToForget, TakenBack
+from bot.inbox import aside
 from bot.slack import blocks, noted
 from bot.slack.directory import Member
 from bot.slack.outlet import Place, Reply
@@ -148,7 +149,8 @@ class Hearing:
             heard.words, heard.member.person.id, heard.channel.audience_id, SURFACE, event_id, heard.conversation
         )
         try:
-            answer = await desk.answer(asked, reply.piece if prompted else None)
+            with aside():
+                answer = await desk.answer(asked, reply.piece if prompted else None)
         except EmptyQuestion:
             await reply.give_up()
             if prompted:
@@ -163,7 +165,8 @@ class Hearing:
             await reply.give_up()
             raise
         if prompted or answer.route != "unknown":
-            await reply.finish(answer)
+            with aside():
+                await reply.finish(answer)
         else:
             await reply.give_up()
 
