@@ -7,7 +7,9 @@ from learner.recall import embed_statements
 from learner.study import statements
 from storage import documents, examples, memories, messages, passages
 from storage.database import Database
+from storage.documents import Document
 from storage.memories import Memory, NewMemory, State
+from storage.messages import Message
 from storage.teams import Team
 
 STATES: tuple[State, ...] = ("noted", "studied", "learnt", "forgotten", "retracted")
@@ -22,11 +24,27 @@ async def collect(
     Whether one may train is not settled here but every night anew (study.select.may_train): switches and audiences change.
     """
     async with database.team(team.id) as connection:
-        known = await memories.of_states(connection, STATES)
         pages = await documents.current(connection)
         said = await messages.current(connection)
-    from_pages = {memory.document_id for memory in known if memory.state != "retracted"}
-    from_messages = {memory.message_id for memory in known if memory.state != "retracted"}
+    saved = await take_in(database, team, pages, said, progress)
+    return {
+        "documents": len(pages),
+        "messages": len(said),
+        "memories": saved,
+        "embedded": await settle(database, team, embedder),
+    }
+
+
+async def take_in(
+    database: Database,
+    team: Team,
+    pages: Sequence[Document],
+    said: Sequence[Message],
+    progress: Callable[[float], None] | None = None,
+) -> int:
+    """Memories of these documents and messages, where they have none yet, still without vectors; returns how many."""
+    async with database.team(team.id) as connection:
+        from_pages, from_messages = await memories.noted(connection, [p.id for p in pages], [m.id for m in said])
     new: list[list[NewMemory]] = []
     for page in pages:
         if page.id not in from_pages:
@@ -69,11 +87,18 @@ async def collect(
         done += len(some)
         if progress:
             progress(0.5 * done / len(new))
+    return saved
+
+
+async def settle(database: Database, team: Team, embedder: Embedder) -> int:
+    """After something was taken in: what a gone sentence had overridden stands again, and all memories get their vectors.
+
+    Returns how many lacked them.
+    """
     async with database.team(team.id) as connection:
         # A sentence that an edit took away overrides nothing any more.
         await memories.restore(connection)
-    embedded = await embed(database, team, embedder)
-    return {"documents": len(pages), "messages": len(said), "memories": saved, "embedded": embedded}
+    return await embed(database, team, embedder)
 
 
 def _together(groups: Sequence[list[NewMemory]]) -> Iterator[list[list[NewMemory]]]:

@@ -11,17 +11,23 @@ from storage.database import Database
 from storage.passages import NewPassage
 from storage.teams import Team
 
+_TOGETHER = 8
+"""So many messages are embedded at a time: a person's question waits for no more."""
+
 
 async def index(
     database: Database, team: Team, embedder: Embedder, progress: Callable[[int, int], None] | None = None
 ) -> int:
     """Makes passages for the documents and messages that have none yet, and memories for the ledger; returns how many passages.
 
-    Each document is one transaction: a kill in the middle loses nothing, the next call goes on.
+    Each document is one transaction, and so are some messages: a kill in the middle loses nothing, the next call goes on.
     """
     async with database.team(team.id) as connection:
         pages = await documents.unindexed(connection, embedder.name)
         said = await messages.unindexed(connection, embedder.name)
+    # In the ledger at once, not only tonight: a correction must find what it contradicts. And before it has passages: what
+    # has them is never looked at again. Only what is new: a team that talks all day is not read anew every second.
+    await ledger.take_in(database, team, pages, said)
     made = 0
     for done, page in enumerate(pages):
         rows = await _rows(embedder, statements.of_document(page.text, page.title))
@@ -30,15 +36,18 @@ async def index(
         made += len(rows)
         if progress:
             progress(done + 1, len(pages) + len(said))
-    for done, message in enumerate(said):
-        rows = await _rows(embedder, statements.of_message(message.text, f"#{message.channel} › {message.author}"))
+    for start in range(0, len(said), _TOGETHER):
+        some = said[start : start + _TOGETHER]
+        found = [statements.of_message(one.text, f"#{one.channel} › {one.author}") for one in some]
+        ready = await _rows(embedder, [statement for one in found for statement in one])
         async with database.team(team.id) as connection:
-            await passages.replace(connection, message_id=message.id, embedder=embedder.name, rows=rows)
-        made += len(rows)
+            for message, told in zip(some, found, strict=True):
+                rows, ready = ready[: len(told)], ready[len(told) :]
+                await passages.replace(connection, message_id=message.id, embedder=embedder.name, rows=rows)
+                made += len(rows)
         if progress:
-            progress(len(pages) + done + 1, len(pages) + len(said))
-    # In the ledger at once, not only tonight: a correction must find what it contradicts.
-    await ledger.collect(database, team, embedder)
+            progress(len(pages) + start + len(some), len(pages) + len(said))
+    await ledger.settle(database, team, embedder)
     return made
 
 

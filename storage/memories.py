@@ -168,6 +168,14 @@ async def of_states(connection: Connection, states: Sequence[State]) -> list[Mem
     return [made(Memory, row) for row in rows]
 
 
+async def noted(connection: Connection, documents: Sequence[int], messages: Sequence[int]) -> tuple[set[int], set[int]]:
+    """Which of these documents, and which of these messages, have memories that are not retracted."""
+    rows = await (
+        await connection.execute(_SQL["noted"], {"documents": list(documents), "messages": list(messages)})
+    ).fetchall()
+    return {row["document_id"] for row in rows}, {row["message_id"] for row in rows}
+
+
 async def learnt(connection: Connection, audiences: Sequence[int], limit: int) -> list[tuple[str, datetime.datetime]]:
     """Statements that the weights have learnt and these audiences may hear, each with when it was learnt, newest first.
 

@@ -77,6 +77,11 @@ ORDER BY m.retracted_at DESC, m.id DESC LIMIT %(limit)s;
 SELECT t.* FROM memories_told t JOIN memories m USING (team_id, id)
 WHERE m.state NOT IN ('retracted', 'forgotten') AND m.embedder IS DISTINCT FROM %(embedder)s ORDER BY t.id;
 
+-- name: noted
+-- Which of these documents and messages have memories that are not retracted
+SELECT DISTINCT document_id, message_id FROM memories
+WHERE state <> 'retracted' AND (document_id = ANY(%(documents)s::bigint[]) OR message_id = ANY(%(messages)s::bigint[]));
+
 -- name: of_document
 -- The memories of a document's revision
 SELECT id FROM memories WHERE document_id = %(id)s;
