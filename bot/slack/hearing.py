@@ -62,9 +62,8 @@ class Heard:
 
     @property
     def place(self) -> Place:
-        """Where the reply goes: into its thread, or in a direct conversation beside it."""
-        thread = self.thread or (None if self.direct else self.ts)
-        return Place(self.channel.key, thread, self.member.user, self.direct, self.member.team)
+        """Where the reply goes: into its thread; it begins one in a direct conversation too: only there can it stream."""
+        return Place(self.channel.key, self.thread or self.ts, self.member.user, self.direct, self.member.team)
 
 
 class Hearing:
@@ -143,7 +142,7 @@ class Hearing:
         async with workspace.database.team(workspace.team_id) as connection:
             there = await posts.of_event(connection, SURFACE, heard.event_id)
         reply = Reply(workspace.outlet, heard.place, heard.event_id, heard.ts, taken_up=taken_up or bool(there))
-        if heard.direct and heard.thread:
+        if heard.direct:
             await workspace.outlet.status(heard.place, "is thinking…", shortened(heard.words, 60))
         asked = Asked(
             heard.words, heard.member.person.id, heard.channel.audience_id, SURFACE, event_id, heard.conversation

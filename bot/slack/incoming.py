@@ -39,7 +39,7 @@ def lane(body: Mapping[str, Any]) -> str:
         root = event.get("thread_ts") or inner.get("thread_ts") or event.get("deleted_ts") or inner.get("ts")
         root = root or (event.get("ts") if event.get("type") in ("message", "app_mention") else item.get("ts"))
         if channel:
-            direct = str(channel).startswith("D") and not (event.get("thread_ts") or inner.get("thread_ts"))
+            direct = str(channel).startswith("D")  # one conversation, whatever its threads
             return f"{channel}:" if direct or not root else f"{channel}:{root}"
         return f"user:{event.get('user') or ''}" if isinstance(event.get("user"), str) else "workspace"
     user = body.get("user") or {}

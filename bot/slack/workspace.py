@@ -76,8 +76,8 @@ def event_of(channel: str, ts: str) -> str:
 
 
 def thread_of(channel: str, thread: str | None, ts: str, *, direct: bool) -> str:
-    """The conversation a message belongs to; a direct one without threads is one conversation."""
-    return channel if direct and thread is None else f"{channel}:{thread or ts}"
+    """The conversation a message belongs to: its thread. What somebody says to the bot alone is one conversation."""
+    return channel if direct else f"{channel}:{thread or ts}"
 
 
 def at(ts: str) -> datetime.datetime:
