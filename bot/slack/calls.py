@@ -21,6 +21,9 @@ log = structlog.get_logger(__name__)
 
 SURFACE = "slack"
 
+AGAIN_SECONDS = 2.0
+"""After how long a call that failed, or got no answer, is tried again."""
+
 # A method or block that this server does not know: the caller takes the older way.
 _OLDER = {
     "unknown_method",
@@ -124,7 +127,7 @@ async def calling() -> AsyncIterator[None]:
     except SlackApiError as error:
         raise _mapped(error) from error
     except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-        raise Later(2.0, f"Slack cannot be reached ({type(error).__name__}).", patient=True) from error
+        raise Later(AGAIN_SECONDS, f"Slack cannot be reached ({type(error).__name__}).", patient=True) from error
 
 
 def _mapped(error: SlackApiError) -> NightschoolError:
@@ -145,7 +148,7 @@ def _mapped(error: SlackApiError) -> NightschoolError:
         return NotAllowed(f"The Slack app{lacks}: install it anew from the manifest.")
     if why in _GONE:
         return NotThere(f"Nothing can be said there ({why}).")
-    return Later(2.0, f"Slack failed ({why or status}).", patient=why in _PASSING or status >= 500)
+    return Later(AGAIN_SECONDS, f"Slack failed ({why or status}).", patient=why in _PASSING or status >= 500)
 
 
 def retry_after(response: object) -> float:
@@ -179,5 +182,7 @@ class Pace:
 
 
 def client(token: str | None, api_url: str) -> AsyncWebClient:
-    """A client for one workspace. It does not retry by itself: the inbox does, and holds no place while it waits."""
-    return AsyncWebClient(token=token, base_url=api_url, timeout=15, trust_env_in_session=True)
+    """A client for one workspace. It does not retry by itself, as the SDK would: the inbox does, which looks first whether
+    the call had its effect, and holds no place while it waits.
+    """
+    return AsyncWebClient(token=token, base_url=api_url, timeout=15, trust_env_in_session=True, retry_handlers=[])

@@ -324,7 +324,7 @@ def key_of(team: str | None, enterprise: str | None, whole: bool = False) -> str
 
 def exchange_client(api_url: str) -> AsyncWebClient:
     """A client for oauth.v2.access, like that of bot.slack.calls, but it never logs what it hears, which is tokens."""
-    return AsyncWebClient(base_url=api_url, timeout=15, trust_env_in_session=True, logger=QUIET)
+    return AsyncWebClient(base_url=api_url, timeout=15, trust_env_in_session=True, logger=QUIET, retry_handlers=[])
 
 
 def _without_code(record: logging.LogRecord) -> bool:

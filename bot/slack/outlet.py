@@ -7,7 +7,9 @@ its event in its metadata; a stream can only when it ends, but then it is the bo
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +63,7 @@ class Outlet:
         self.newer = True
         self.assists = True
         self._pace = Pace(PACE_SECONDS)
+        self._busy_until: dict[str, float] = {}
 
     @property
     def form(self) -> blocks.Form:
@@ -74,7 +77,7 @@ class Outlet:
         Revoked, NotAllowed, Later.
         """
         await self._pace.turn(place.channel)
-        async with calling():
+        async with self._calling(f"post {place.channel}"):
             reply = await self.client.chat_postMessage(
                 channel=place.channel,
                 thread_ts=place.thread,
@@ -91,7 +94,7 @@ class Outlet:
     async def begin(self, place: Place, markdown: str) -> str:
         """Begins a message that grows, in a thread, and returns its ts. Raises as post does."""
         await self._pace.turn(place.channel)
-        async with calling():
+        async with self._calling("begin"):
             reply = await self.client.chat_startStream(
                 channel=place.channel,
                 thread_ts=place.thread or "",
@@ -103,7 +106,7 @@ class Outlet:
 
     async def grow(self, channel: str, ts: str, markdown: str) -> None:
         """Appends to a message that grows. Raises NotStreaming, and as post does."""
-        async with calling():
+        async with self._calling("grow"):
             await self.client.chat_appendStream(channel=channel, ts=ts, markdown_text=markdown)
 
     async def end(
@@ -116,7 +119,7 @@ class Outlet:
         event_id: str = "",
     ) -> None:
         """Ends a message that grows. Raises NotStreaming, and as post does."""
-        async with calling():
+        async with self._calling("end"):
             await self.client.chat_stopStream(
                 channel=channel,
                 ts=ts,
@@ -127,7 +130,7 @@ class Outlet:
 
     async def update(self, channel: str, ts: str, text: str, made: Sequence[blocks.Block] | None = None) -> None:
         """Puts other words in the place of a message. Raises as post does."""
-        async with calling():
+        async with self._calling("update"):
             await self.client.chat_update(channel=channel, ts=ts, text=text, blocks=list(made) if made else None)
 
     async def delete(self, channel: str, ts: str) -> None:
@@ -206,6 +209,20 @@ class Outlet:
                     found.append((int(names.get("part", 0)), message["ts"]))
         return [ts for _, ts in sorted(found)]
 
+    @asynccontextmanager
+    async def _calling(self, what: str) -> AsyncIterator[None]:
+        """As calling(), but what Slack asked to wait with is not asked of it again before."""
+        wait = self._busy_until.get(what, 0.0) - time.monotonic()
+        if wait > 0:
+            raise Busy(wait)
+        self._busy_until.pop(what, None)
+        try:
+            async with calling():
+                yield
+        except Busy as error:
+            self._busy_until[what] = time.monotonic() + error.seconds
+            raise
+
 
 class Reply:
     """One answer on its way into a place: `piece` as its words come, `finish` when it is whole.
@@ -276,7 +293,7 @@ class Reply:
             self._streaming = False
             whole = safe_markdown(answer.text)
             if not self._unsure and whole.startswith(self._sent) and len(whole) <= blocks.MOST:
-                with contextlib.suppress(NotStreaming):  # Slack ended it: what it says is updated
+                with contextlib.suppress(NotStreaming, NotThere):  # Slack ended it, or somebody deleted it
                     rest = whole[len(self._sent) :]
                     await outlet.end(place.channel, self._ts, rest, footer, event_id=self._event_id)
                     return [self._ts]

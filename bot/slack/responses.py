@@ -11,7 +11,7 @@ from bot.slack.calls import NotThere
 async def respond(url: str, body: dict[str, Any]) -> None:
     """Sends a reply. Raises NotThere where the address is spent, Later where Slack cannot be reached."""
     try:
-        reply = await AsyncWebhookClient(url, timeout=15).send_dict(body)
+        reply = await AsyncWebhookClient(url, timeout=15, retry_handlers=[]).send_dict(body)
     except (OSError, TimeoutError) as error:
         raise Later(2.0, f"Slack cannot be reached ({type(error).__name__}).", patient=True) from error
     if reply.status_code in (404, 410) or (reply.body or "") in ("used_url", "expired_url"):
