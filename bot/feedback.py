@@ -9,7 +9,7 @@ from learner.engine.embedder import Embedder
 from learner.recall import adds, embed_statements, match
 from learner.study import select
 from learner.study.statements import plain
-from storage import answers, audiences, feedback, memories, passages, persons
+from storage import answers, audiences, feedback, memories, passages, persons, sources
 from storage.answers import Answer
 from storage.database import Connection, Database
 from storage.errors import NightschoolError, NotFound, UnknownAnswer
@@ -103,9 +103,18 @@ class Feedbacks:
         async with self._database.team(self._team.id) as connection:
             return await feedback.retract(connection, surface, event_id, at) is not None
 
-    async def correct(self, answer_id: int, person_id: int | None, text: str, surface: str, event_id: str) -> Memory:
+    async def correct(
+        self,
+        answer_id: int,
+        person_id: int | None,
+        text: str,
+        surface: str,
+        event_id: str,
+        at: datetime | None = None,
+    ) -> Memory:
         """A correction: a memory from this moment, studied tonight. The same event again returns the same memory.
 
+        `at` is the surface's time of it, by which a later word holds against an earlier one that arrives after it.
         What it contradicts gives way at once, and of the memories that the answer told the one it is about; but not what
         another person said.
         Raises EmptyCorrection, TakenBack, UnknownAnswer.
@@ -117,16 +126,22 @@ class Feedbacks:
                 raise UnknownAnswer(
                     f"There is no answer {answer_id}: it may belong to another team, or was never given."
                 )
-        return await self._learn(statement, person_id, surface, event_id, answer)
+        return await self._learn(statement, person_id, surface, event_id, answer, at=at)
 
     async def remember(
-        self, text: str, person_id: int | None, surface: str, event_id: str, audience_id: int | None = None
+        self,
+        text: str,
+        person_id: int | None,
+        surface: str,
+        event_id: str,
+        audience_id: int | None = None,
+        at: datetime | None = None,
     ) -> Memory:
-        """Something worth knowing, said to the bot outright, for the whole team where no audience is named.
+        """Something worth knowing, said to the bot outright, for the whole team where no audience is named. `at` as in correct.
 
         Raises EmptyCorrection.
         """
-        return await self._learn(self._checked(text), person_id, surface, event_id, None, audience_id)
+        return await self._learn(self._checked(text), person_id, surface, event_id, None, audience_id, at=at)
 
     async def share(self, memory_id: int, person_id: int) -> Memory:
         """What a person taught in a narrower place, told anew to the whole team, with the question that it corrects.
@@ -209,12 +224,15 @@ class Feedbacks:
         event_id: str,
         answer: Answer | None,
         audience_id: int | None = None,
+        *,
+        at: datetime | None = None,
     ) -> Memory:
         context = answer.question if answer else ""
         vector = (await embed_statements(self._embedder, [(context, statement)]))[0]
         async with self._database.team(self._team.id) as connection:
             author = await persons.get(connection, person_id) if person_id else None
             everyone = await audiences.whole_team(connection)
+            await sources.told(connection)
             # Taught in a narrower place, or about something of a narrower audience, it stays there.
             audience = (answer.audience_id if answer else audience_id) or everyone.id
             given = None
@@ -234,7 +252,7 @@ class Feedbacks:
                 person_id=person_id,
                 author=author.name if author else "",
                 audience_id=audience,
-                said_at=datetime.now(UTC),
+                said_at=at or datetime.now(UTC),
                 importance=10.0,
                 trainable=audience == everyone.id,
             )

@@ -35,13 +35,18 @@ async def ensure(connection: Connection, kind: str, key: str, name: str, *, trai
     return made(Source, row or {})
 
 
+async def told(connection: Connection) -> Source:
+    """The source of what people tell the bot: their corrections, and what it is to remember."""
+    return await ensure(connection, "told", "people", "what people tell the bot", training=True)
+
+
 async def all(connection: Connection) -> list[Source]:
     """All sources of the team."""
     return [made(Source, row) for row in await (await connection.execute(_SQL["all"])).fetchall()]
 
 
 async def held(connection: Connection) -> dict[int, int]:
-    """How many documents and messages of each source stand, by its id."""
+    """How many documents, messages and things told of each source stand, by its id."""
     rows = await (await connection.execute(_SQL["held"])).fetchall()
     return {row["id"]: row["items"] for row in rows}
 

@@ -35,7 +35,7 @@ _NOTHING_SAID = "Ask me anything about the team, or tell me: “remember that �
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A message that a person wrote, with who and where."""
+    """A message that a person wrote, with who and where; `edited` is the time of the edit that it is told of with."""
 
     channel: Channel
     member: Member
@@ -44,6 +44,7 @@ class Heard:
     raw: str
     words: str
     mentioned: bool
+    edited: str = ""
 
     @property
     def direct(self) -> bool:
@@ -54,6 +55,11 @@ class Heard:
     def event_id(self) -> str:
         """Its id on this surface."""
         return event_of(self.channel.key, self.ts)
+
+    @property
+    def version(self) -> str:
+        """The id of what it says now: its own, or its edit's, which sorts behind."""
+        return f"{self.event_id}:{self.edited}" if self.edited else self.event_id
 
     @property
     def conversation(self) -> str:
@@ -78,13 +84,19 @@ class Hearing:
         """A message or a mention, as it comes in an event."""
         subtype = event.get("subtype")
         if subtype == "message_changed":
-            await self._changed(event)
+            await self._changed(event, attempts)
         elif subtype == "message_deleted":
             await self._deleted(event)
         elif subtype in _TURNED:  # Slack has no other event for it
             await self._workspace.directory.changed(str(event.get("channel")))
         elif subtype in _SPOKEN and (heard := await self._heard(event)):
             await self._said(heard, attempts)
+            workspace = self._workspace
+            async with workspace.database.team(workspace.team_id) as connection:
+                known = await messages.standing(connection, SURFACE, heard.event_id)
+            if known and known.edited_at:  # its edit came first
+                edited = f"{known.edited_at.timestamp():.6f}"
+                await self._edited(replace(heard, words=known.text, mentioned=False, edited=edited), attempts)
 
     async def _heard(self, event: dict[str, Any]) -> Heard | None:
         """A message as we may hear it; None for the bot's own, other bots', and strangers'."""
@@ -103,10 +115,7 @@ class Hearing:
         if known and known.deleted_at:
             return None
         channel = await workspace.directory.channel(key)
-        words = await self._words(raw)
-        if known and known.edited_at and not known.arrived:  # the edit came first
-            words = known.text
-        thread = event.get("thread_ts")
+        words, thread = await self._words(raw), event.get("thread_ts")
         return Heard(channel, member, ts, thread, raw, words, mentions(raw, workspace.bot_user))
 
     async def _said(self, heard: Heard, attempts: int) -> None:
@@ -122,13 +131,13 @@ class Hearing:
         elif meant.kind == "forget" and prompted:
             await self._forget(heard, meant.text)
         elif meant.kind == "question" and (prompted or intent.asks(heard.words)):
-            await self.answer(heard, heard.event_id, prompted=prompted, taken_up=attempts > 1)
+            await self.answer(heard, prompted=prompted, taken_up=attempts > 1)
         elif not prompted:
             await self._keep.message(heard)
         elif meant.kind == "talk":  # thanks
             await self._workspace.outlet.mark(heard.channel.key, heard.ts, "slightly_smiling_face")
 
-    async def answer(self, heard: Heard, event_id: str, *, prompted: bool, taken_up: bool) -> None:
+    async def answer(self, heard: Heard, *, prompted: bool, taken_up: bool) -> None:
         """Answers in the message's thread, once; an edited question's answer takes the old one's place.
 
         Unprompted it says nothing where it knows nothing.
@@ -137,15 +146,18 @@ class Hearing:
         desk = await workspace.desk()
         if heard.channel.shared and not workspace.strangers:
             if prompted:
-                await self._answer_aside(heard, event_id)
+                await self._answer_aside(heard)
             return
         async with workspace.database.team(workspace.team_id) as connection:
             there = await posts.of_event(connection, SURFACE, heard.event_id)
+            stands = await answers.get(connection, there[0].answer_id) if there and there[0].answer_id else None
+        if stands and (stands.event_id or "") > heard.version:
+            return  # an edit of it was answered before
         reply = Reply(workspace.outlet, heard.place, heard.event_id, heard.ts, taken_up=taken_up or bool(there))
         if heard.direct:
             await workspace.outlet.status(heard.place, "is thinking…", shortened(heard.words, 60))
         asked = Asked(
-            heard.words, heard.member.person.id, heard.channel.audience_id, SURFACE, event_id, heard.conversation
+            heard.words, heard.member.person.id, heard.channel.audience_id, SURFACE, heard.version, heard.conversation
         )
         try:
             with aside():
@@ -169,11 +181,11 @@ class Hearing:
         else:
             await reply.give_up()
 
-    async def _answer_aside(self, heard: Heard, event_id: str) -> None:
+    async def _answer_aside(self, heard: Heard) -> None:
         """Where people of other organisations read along, only who asked sees the answer, and may post it."""
         workspace = self._workspace
         asked = Asked(
-            heard.words, heard.member.person.id, heard.channel.audience_id, SURFACE, event_id, heard.conversation
+            heard.words, heard.member.person.id, heard.channel.audience_id, SURFACE, heard.version, heard.conversation
         )
         try:
             answer = await (await workspace.desk()).answer(asked)
@@ -206,7 +218,9 @@ class Hearing:
         desk = await self._workspace.desk()
         person = heard.member.person.id
         try:
-            memory = await desk.feedbacks.correct(last.id, person, heard.words, SURFACE, heard.event_id)
+            memory = await desk.feedbacks.correct(
+                last.id, person, heard.words, SURFACE, heard.version, at(heard.edited or heard.ts)
+            )
         except TakenBack:
             return
         except EmptyCorrection as error:
@@ -220,8 +234,9 @@ class Hearing:
         desk = await self._workspace.desk()
         try:
             memory = await desk.feedbacks.remember(
-                text, heard.member.person.id, SURFACE, heard.event_id, heard.channel.audience_id
-            )
+                text, heard.member.person.id, SURFACE, heard.version, heard.channel.audience_id,
+                at(heard.edited or heard.ts),
+            )  # fmt: skip
         except EmptyCorrection:
             await self._workspace.outlet.whisper(
                 heard.place, "Remember what? For example: remember that we close at six."
@@ -241,7 +256,7 @@ class Hearing:
             gone = []
         await self._workspace.outlet.whisper(heard.place, noted.forgotten([memory.statement for memory in gone]))
 
-    async def _changed(self, event: dict[str, Any]) -> None:
+    async def _changed(self, event: dict[str, Any], attempts: int) -> None:
         """An edit: the kept message, the correction or the question says something else from now on."""
         workspace = self._workspace
         new, old = event.get("message") or {}, event.get("previous_message") or {}
@@ -254,41 +269,36 @@ class Hearing:
         heard = await self._heard({**new, "channel": event.get("channel"), "thread_ts": new.get("thread_ts")})
         if heard is None:
             return
-        words = await self._words(heard.raw)
-        version = f"{heard.event_id}:{edited}"
+        async with workspace.database.team(workspace.team_id) as connection:
+            known = await messages.standing(connection, SURFACE, heard.event_id)
+            if known and known.edited_at and known.edited_at > at(edited):
+                return  # a later edit was here before
+            await messages.edit(connection, SURFACE, heard.event_id, heard.words, at(edited))
+        await self._edited(replace(heard, edited=edited), attempts)
+
+    async def _edited(self, heard: Heard, attempts: int) -> None:
+        """Works off what a message says since an edit, and undoes what its earlier words did: only the last words count."""
+        workspace = self._workspace
         async with workspace.database.team(workspace.team_id) as connection:
             asked = await posts.of_event(connection, SURFACE, heard.event_id)
             given = await feedback.of_message(connection, SURFACE, heard.event_id)
-            if not asked and not given:
-                await messages.edit(connection, SURFACE, heard.event_id, words, at(edited))
-        if any(one.event_id > version for one in given if one.event_id != heard.event_id):
-            return  # a later edit was here before
         for one in given:
-            if one.event_id != version:
+            if one.event_id != heard.version:
                 await (await workspace.desk()).feedbacks.retract(SURFACE, one.event_id)
-        again = replace(heard, words=words)
-        if given:
-            await self._corrected_anew(again, version)
-        elif asked:
+        if asked:
+            await self.answer(heard, prompted=True, taken_up=attempts > 1)
+            return
+        last = await self._last(heard)
+        if last is not None and intent.corrects(heard.words, last):
             async with workspace.database.team(workspace.team_id) as connection:
-                stands = await answers.get(connection, asked[0].answer_id) if asked[0].answer_id else None
-            if stands is None or (stands.event_id or "") < version:
-                await self.answer(again, version, prompted=True, taken_up=False)
-        elif heard.mentioned:  # the bot was named only now
-            await self._said(again, 1)
+                await messages.withdraw(connection, SURFACE, heard.event_id)
+            await self._teach(heard, last)
+        elif heard.mentioned or heard.direct:  # the bot was named only now, say
+            await self._said(heard, attempts)
+        elif given:
+            await self._keep.message(heard)
         else:
             await self._keep.renew()
-
-    async def _corrected_anew(self, heard: Heard, version: str) -> None:
-        last = await self._last(heard)
-        if last is None or not intent.corrects(heard.words, last):
-            return
-        desk = await self._workspace.desk()
-        try:
-            memory = await desk.feedbacks.correct(last.id, heard.member.person.id, heard.words, SURFACE, version)
-        except (TakenBack, EmptyCorrection):
-            return
-        await self._teaching.confirm_correction(heard.place, memory)
 
     async def _deleted(self, event: dict[str, Any]) -> None:
         """A deletion: a kept message goes with all that was made of it, a correction is taken back."""
@@ -320,6 +330,8 @@ class Keeping:
         workspace = self._workspace
         async with workspace.database.team(workspace.team_id) as connection:
             source = await workspace.source(connection)
+            if not (source.retrieval or source.training):
+                return  # of no use to anybody
             saved = await messages.save(
                 connection,
                 NewMessage(

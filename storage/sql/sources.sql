@@ -9,10 +9,11 @@ RETURNING *;
 SELECT * FROM sources ORDER BY id;
 
 -- name: held
--- How many documents and messages of each source stand
+-- How many documents, messages and things told of each source stand
 SELECT s.id,
   (SELECT count(*) FROM documents d WHERE d.source_id = s.id AND d.superseded_at IS NULL AND d.retracted_at IS NULL)
-  + (SELECT count(*) FROM messages m WHERE m.source_id = s.id AND m.arrived AND m.deleted_at IS NULL) AS items
+  + (SELECT count(*) FROM messages m WHERE m.source_id = s.id AND m.arrived AND m.deleted_at IS NULL)
+  + (SELECT count(*) FROM memories t WHERE s.kind = 'told' AND t.kind IN ('correction', 'pinned') AND t.reason IS NULL) AS items
 FROM sources s;
 
 -- name: switch

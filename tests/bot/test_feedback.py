@@ -4,7 +4,7 @@ import pytest
 
 from bot.feedback import EmptyCorrection, NothingToForget, TakenBack, is_correction, statement_of
 from bot.settling import NotYours
-from storage import answers, feedback, teams
+from storage import answers, feedback, sources, teams
 from storage.answers import Answer, Citation, NewAnswer
 from storage.errors import NotFound, UnknownAnswer
 from storage.feedback import Feedback
@@ -408,3 +408,18 @@ async def recited(school: School, question: str, *statements: str) -> Answer:
 async def standing(school: School) -> list[Feedback]:
     async with school.database.team(school.team.id) as connection:
         return await feedback.standing(connection)
+
+
+async def test_what_people_tell_is_a_source_with_switches_of_its_own(school: School) -> None:
+    nora = await school.person("Nora")
+    await school.feedbacks().remember("The door code is 4711.", nora, "test", "r1")
+    async with school.database.team(school.team.id) as connection:
+        [told] = [one for one in await sources.all(connection) if one.kind == "told"]
+        assert (await sources.held(connection))[told.id] == 1
+        await sources.switch(connection, told.id, training=False)
+    [memory] = await school.memories("noted")
+    assert not memory.source_trains
+    assert "4711" in (await ask(school.colleague(), "What is the door code?")).text
+    async with school.database.team(school.team.id) as connection:
+        await sources.switch(connection, told.id, retrieval=False)
+    assert "4711" not in (await ask(school.colleague(), "What is the door code?")).text

@@ -6,7 +6,7 @@ import pytest
 
 from bot.morning import announce, set_report_place
 from bot.slack import blocks
-from storage import adapters, feedback, memories, messages, nights
+from storage import adapters, feedback, memories, messages, nights, sources
 from tests.bot.slack.conftest import OPENS, Office, shown
 
 QUESTION = "When does the Lisbon office open?"
@@ -355,3 +355,16 @@ async def test_what_was_taught_in_private_is_shared_only_by_who_taught_it(office
     assert "tonight at 02:00" in shown(office.ws.from_bot(im)[-1])
     _, known = await office.ask(office.ben, "Who waters the plants?")
     assert "Carla" in shown(known)
+
+
+async def test_talk_that_serves_nothing_is_not_kept(office: Office) -> None:
+    await office.ws.say(office.ben, office.channel, "The printer is broken.")
+    await office.quiet()
+    async with office.database.team(office.team.id) as connection:
+        [source] = [one for one in await sources.all(connection) if one.kind == "slack"]
+        assert source.retrieval and not source.training
+        await sources.switch(connection, source.id, retrieval=False)
+    await office.ws.say(office.ben, office.channel, "The printer is mended.")
+    await office.quiet()
+    async with office.database.team(office.team.id) as connection:
+        assert [one.text for one in await messages.current(connection)] == ["The printer is broken."]
