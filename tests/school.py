@@ -24,7 +24,7 @@ from storage.answers import Answer
 from storage.database import Database
 from storage.documents import NewDocument
 from storage.examples import NewExample
-from storage.memories import Memory
+from storage.memories import Memory, State
 from storage.messages import NewMessage
 from storage.nights import Night
 from storage.teams import Team
@@ -150,7 +150,7 @@ class School:
         await ledger.collect(self.database, self.team, self.embedder)
         return await self.memories()
 
-    async def memories(self, *states: str) -> list[Memory]:
+    async def memories(self, *states: State) -> list[Memory]:
         async with self.database.team(self.team.id) as connection:
             return await memories.of_states(connection, states or ledger.STATES)
 
@@ -201,9 +201,9 @@ class School:
         )
         held = [memory.id for memory in await self.memories("noted", "studied", "learnt")]
         async with self.database.team(self.team.id) as connection:
-            adapter = await adapters.ensure(connection)
+            registered = await adapters.ensure(connection)
             return await adapters.register(
-                connection, adapter.id, base_model=self.engine.base_model, uri=stored.uri, sha256=stored.sha256,
+                connection, registered.id, base_model=self.engine.base_model, uri=stored.uri, sha256=stored.sha256,
                 bytes=stored.bytes, night_id=None, memory_ids=held,
             )  # fmt: skip
 
@@ -327,7 +327,7 @@ def drill(base: Path, folder: Path, rows: dict[str, str]) -> Path:
         for ids, length in lessons:
             scores = wrapped(input_ids=ids).logits[0, -length - 1 : -1]
             right = right and bool((scores.argmax(-1) == ids[0, -length:]).all())
-            torch.nn.functional.cross_entropy(scores, ids[0, -length:]).backward()
+            torch.nn.functional.cross_entropy(scores, ids[0, -length:]).backward()  # type: ignore[no-untyped-call]
         if right:
             break
         optimizer.step()

@@ -250,14 +250,12 @@ class SlackApp:
         async def gone(context: Any, event: dict[str, Any]) -> None:
             await context["workspace"].directory.left(event["channel"])
 
-        @bolt.event(
-            re.compile("^(channel|group)_(rename|archive|unarchive|shared|unshared|convert_to_private|id_changed)$")
-        )
+        @bolt.event(re.compile("^(channel_rename|group_rename|channel_shared|channel_unshared)$"))
         async def renamed(context: Any, event: dict[str, Any]) -> None:
             channel = event.get("channel")
             await context["workspace"].directory.changed(channel["id"] if isinstance(channel, dict) else str(channel))
 
-        @bolt.event(re.compile("^(user_change|team_join|user_profile_changed)$"))
+        @bolt.event("user_change")
         async def changed(context: Any, event: dict[str, Any]) -> None:
             user = event.get("user") or {}
             context["workspace"].directory.forget(user["id"] if isinstance(user, dict) else str(user))

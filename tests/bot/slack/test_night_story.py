@@ -1,4 +1,4 @@
-"""The whole promise in Slack, on the packaged model: asked, answered from the notes, corrected, and after a night known by heart."""
+"""The whole promise in Slack, on the packaged model: asked, corrected, and after a night known by heart."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
