@@ -59,8 +59,7 @@ class Talk:
         user, channel, drawn = chance.choice(self._people), chance.choice(self._channels), chance.random()
         recent = self.said[-_RECENT:]
         if drawn < self._share:
-            question = f"<@{workspace.bot.id}> {chance.choice(self._questions)}"
-            self.asked.append((await workspace.say(user, channel, question), time.monotonic()))
+            await self.ask()
         elif recent and drawn < self._share + REACTIONS:
             message = chance.choice(recent)
             try:
@@ -72,6 +71,13 @@ class Talk:
             await workspace.edit(message.channel, message.ts, self._words())
         else:
             self.said.append(await workspace.say(user, channel, self._words()))
+
+    async def ask(self) -> None:
+        """Somebody asks the bot something."""
+        workspace, chance = self._slack.workspace, self._chance
+        question = f"<@{workspace.bot.id}> {chance.choice(self._questions)}"
+        asked = await workspace.say(chance.choice(self._people), chance.choice(self._channels), question)
+        self.asked.append((asked, time.monotonic()))
 
     def _words(self) -> str:
         chance = self._chance
