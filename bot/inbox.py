@@ -184,8 +184,8 @@ class Inbox:
         while True:
             self._told.clear()
             taken: list[Errand] = []
-            under_way, aside = len(self._under_way), len(self._aside)
-            if (free := min(AT_ONCE - under_way + aside, MOST - under_way)) > 0:
+            busy = len(self._under_way) - len(self._aside)
+            if (free := min(AT_ONCE - busy, MOST - len(self._under_way))) > 0:
                 try:
                     async with self._database.system() as connection:
                         taken = await events.take(connection, list(handlers), free, LEASE_SECONDS)
@@ -195,6 +195,8 @@ class Inbox:
                     metrics.failed(error)
                     log.error("the queue cannot be read", error=type(error).__name__)
             for errand in taken:
+                if errand.id in self._under_way:  # its lease ran out while the database was away: here it goes on
+                    continue
                 work = asyncio.create_task(self._work(errand, handlers))
                 self._under_way[errand.id] = work
                 work.add_done_callback(lambda _, id=errand.id: self._over(id))  # type: ignore[misc]

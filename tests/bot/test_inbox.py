@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from bot import inbox as inbox_module
-from bot.inbox import Inbox, Later
+from bot.inbox import AT_ONCE, Inbox, Later, aside
 from storage import events
 from storage.events import NewEvent
 
@@ -130,3 +130,43 @@ async def test_a_killed_process_leaves_it_when_its_lease_runs_out(database, team
         await events.take(connection, [surface], 1, 0.5)
     async with working(database, surface, handler):
         await asyncio.wait_for(finished.wait(), 10)
+
+
+async def test_who_waits_aside_holds_up_nobody(database, team, surface):
+    """Answers that wait for the model do not keep talk, or a correction, from being worked off."""
+    waiting, quick = asyncio.Event(), []
+
+    async def handler(event, attempts):
+        if event.payload["number"] < 3 * AT_ONCE:
+            with aside():
+                await waiting.wait()
+        quick.append(event.payload["number"])
+
+    async with working(database, surface, handler) as inbox:
+        for number in range(3 * AT_ONCE + 2):
+            await inbox.put(team.id, said(surface, number, str(number)))
+        await until(lambda: quick == [3 * AT_ONCE, 3 * AT_ONCE + 1])
+        waiting.set()
+        await until(lambda: len(quick) == 3 * AT_ONCE + 2)
+
+
+async def test_an_errand_under_way_is_not_begun_twice_when_its_lease_runs_out(database, team, surface):
+    begun, finish = [], asyncio.Event()
+
+    async def handler(event, attempts):
+        begun.append(event.payload["number"])
+        with aside():
+            await finish.wait()
+
+    async with working(database, surface, handler) as inbox:
+        await inbox.put(team.id, said(surface, 0))
+        await until(lambda: begun == [0])
+        async with database.system() as connection:  # as if the database had been away for so long
+            await connection.execute(
+                "UPDATE errands SET taken_until = now() - interval '1 s' WHERE surface = %s", [surface]
+            )
+        await inbox.put(team.id, said(surface, 1, "2"))
+        await until(lambda: len(begun) > 1)
+        await asyncio.sleep(0.2)
+        assert begun == [0, 1]
+        finish.set()
