@@ -266,6 +266,8 @@ class Feedbacks:
                 gives_way |= await self._corrected(connection, memory, answer)
             for old in gives_way:
                 await memories.supersede(connection, old, memory.id)
+            if at is not None and (newer := await self._overtaken(connection, memory, vector)) is not None:
+                await memories.supersede(connection, memory.id, newer)
         return memory
 
     async def _take_in(self, connection: Connection, memory: Memory, vector: Embedding) -> None:
@@ -282,6 +284,14 @@ class Feedbacks:
         olds = [old for old in near if not _disputed(memory, old)]
         vectors = await embed_statements(self._embedder, [(m.context, m.statement) for m in (memory, *olds)])
         return {pair.old for pair in select.overridden([memory, *olds], vectors) if pair.new == memory.id}
+
+    async def _overtaken(self, connection: Connection, memory: Memory, vector: Embedding) -> int | None:
+        """The later word, known already, that contradicts one which arrives only now."""
+        near = [one.memory for one in await self._rivals(connection, memory, vector)]
+        told = [one for one in near if one.kind in select.TOLD and not _disputed(one, memory)]
+        vectors = await embed_statements(self._embedder, [(m.context, m.statement) for m in (memory, *told)])
+        pairs = select.overridden([memory, *told], vectors)
+        return next((pair.new for pair in pairs if pair.old == memory.id), None)
 
     async def _corrected(self, connection: Connection, memory: Memory, answer: Answer) -> set[int]:
         """The memory that a correction is about, of those that the answer told; none where it says the same or another thing."""

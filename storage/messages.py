@@ -90,6 +90,18 @@ async def delete(connection: Connection, surface: str, event_id: str) -> bool:
     return bool(row["arrived"])
 
 
+async def withdraw(connection: Connection, surface: str, event_id: str) -> None:
+    """Takes a message out of the notes, as if only its edit had arrived; `save` brings it back.
+
+    Its passages are deleted and its memories retracted.
+    """
+    await hold(connection, "message", surface, event_id)
+    row = await (await connection.execute(_SQL["withdraw"], {"surface": surface, "event_id": event_id})).fetchone()
+    if row is not None:
+        await connection.execute(_SQL["drop_passages"], {"id": row["id"]})
+        await memories.retract_message(connection, row["id"], "superseded")
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What is known of a message by its event, whether or not the message itself has arrived."""

@@ -29,6 +29,12 @@ ON CONFLICT (team_id, surface, event_id) DO UPDATE SET text = '', deleted_at = e
 WHERE messages.deleted_at IS NULL
 RETURNING *;
 
+-- name: withdraw
+-- Keep of a message only what its edit says, as before it arrived
+UPDATE messages SET arrived = false, indexed_by = NULL
+WHERE surface = %(surface)s AND event_id = %(event_id)s AND arrived AND deleted_at IS NULL
+RETURNING id;
+
 -- name: drop_passages
 -- Delete the passages of a message that changed or went
 DELETE FROM passages WHERE message_id = %(id)s;

@@ -248,7 +248,7 @@ def auth_test(request: Request) -> Json:
         "user_id": workspace.bot.id,
         "bot_id": workspace.bot.bot_id,
         "is_enterprise_install": False,
-    }
+    } | ({"enterprise_id": workspace.enterprise_id} if workspace.enterprise_id else {})
 
 
 @method("auth.revoke")

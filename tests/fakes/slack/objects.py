@@ -48,6 +48,8 @@ class User:
     locale: str = "en-US"
     bot_id: str | None = None
     updated: int = 1764000000
+    enterprise_id: str | None = None
+    """The organisation of Enterprise Grid that the user's workspace belongs to."""
 
     def as_json(self, with_email: bool = True) -> Json:
         """The user object; without the email where the token lacks `users:read.email`."""
@@ -70,6 +72,8 @@ class User:
         }
         if self.real_name is not None:
             user["real_name"] = self.real_name
+        if self.enterprise_id:
+            user["enterprise_user"] = {"id": self.id, "enterprise_id": self.enterprise_id, "teams": [self.team_id]}
         if not self.deleted:
             user |= {
                 "tz": self.tz,
