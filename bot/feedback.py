@@ -101,7 +101,10 @@ class Feedbacks:
     async def retract(self, surface: str, event_id: str, at: datetime | None = None) -> bool:
         """Takes an event back, whether or not it has arrived yet; True where it stood until now."""
         async with self._database.team(self._team.id) as connection:
-            return await feedback.retract(connection, surface, event_id, at) is not None
+            gone = await feedback.retract(connection, surface, event_id, at)
+            if gone is not None and gone.kind == "correction":
+                await self._hold_on(connection, gone.answer_id)
+            return gone is not None
 
     async def correct(
         self,
@@ -269,6 +272,19 @@ class Feedbacks:
             if at is not None and (newer := await self._overtaken(connection, memory, vector)) is not None:
                 await memories.supersede(connection, memory.id, newer)
         return memory
+
+    async def _hold_on(self, connection: Connection, answer_id: int) -> None:
+        """What a correction overrode stands again when it is taken back, but not against the others that still hold."""
+        answer = await answers.get(connection, answer_id)
+        given = [one.id for one in await feedback.of_answer(connection, answer_id) if one.kind == "correction"]
+        for memory in await memories.of_feedback(connection, given):
+            if answer is None or memory.reason is not None:
+                continue
+            vector = (await embed_statements(self._embedder, [(memory.context, memory.statement)]))[0]
+            for old in await self._contradicted(connection, memory, vector) | await self._corrected(
+                connection, memory, answer
+            ):
+                await memories.supersede(connection, old, memory.id)
 
     async def _take_in(self, connection: Connection, memory: Memory, vector: Embedding) -> None:
         """Makes a memory findable, and quotable from the notes."""

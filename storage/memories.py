@@ -328,6 +328,12 @@ async def retract_message(connection: Connection, message_id: int, reason: Reaso
     await _retract(connection, await _ids(connection, "of_message", message_id), reason)
 
 
+async def of_feedback(connection: Connection, ids: Sequence[int]) -> list[Memory]:
+    """The memories made from these corrections, oldest first."""
+    found = {memory for id in ids for memory in await _ids(connection, "of_feedback", id)}
+    return await of_ids(connection, sorted(found))
+
+
 async def retract_feedback(connection: Connection, feedback_id: int) -> None:
     """Retracts the memories made from a correction that was taken back."""
     await _retract(connection, await _ids(connection, "of_feedback", feedback_id), "retracted")

@@ -63,7 +63,10 @@ def kind(body: Mapping[str, Any]) -> str:
 
 def shaped(body: Mapping[str, Any]) -> bool:
     """Whether the parts that are looked into are objects, as Slack's are."""
-    return all(body.get(part) is None or isinstance(body[part], Mapping) for part in _OBJECTS)
+    pressed = body.get("actions") if body.get("type") == "block_actions" else [{}]
+    return all(body.get(part) is None or isinstance(body[part], Mapping) for part in _OBJECTS) and (
+        isinstance(pressed, list) and bool(pressed) and all(isinstance(one, Mapping) for one in pressed)
+    )
 
 
 def number(value: object) -> int | None:

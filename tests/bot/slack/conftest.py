@@ -163,6 +163,7 @@ async def office(
     monkeypatch.setattr(outlet, "PACE_SECONDS", 0.0)
     monkeypatch.setattr(inbox, "LOOK_SECONDS", 0.2)
     async with FakeSlack(**chosen.get("slack", {})) as slack:
+        slack.workspace.enterprise_id = chosen.get("enterprise")
         mode = chosen.get("mode", "http")
         if mode == "http":
             slack.request_url = f"http://127.0.0.1:{unused_ports[0]}/slack/events"
