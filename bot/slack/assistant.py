@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from bot.inbox import Later
 from bot.slack.calls import NotAllowed, NotThere, Unsupported, calling
 from bot.slack.outlet import Place
 from bot.slack.text import shortened
@@ -57,7 +58,7 @@ class Assistant:
                     await workspace.client.assistant_threads_setSuggestedPrompts(
                         channel_id=channel, thread_ts=ts, prompts=prompts, title=_TITLE
                     )
-        except (Unsupported, NotThere, NotAllowed) as error:
+        except (Unsupported, NotThere, NotAllowed, Later) as error:  # taken up again it would greet once more
             log.info("no prompts in the pane", workspace=workspace.key, error=str(error))
 
     async def _prompts(self) -> list[dict[str, str]]:

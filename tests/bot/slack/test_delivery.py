@@ -269,7 +269,8 @@ async def state(office: Office) -> dict[str, Any]:
     return {
         "messages": sorted(said),
         "feedback": sorted(given, key=str),
-        "memories": sorted((one.kind, one.statement) for one in known),
+        # Those of talk follow from the messages, and from when it was indexed.
+        "memories": sorted((one.kind, one.statement) for one in known if one.kind != "message"),
     }
 
 

@@ -130,9 +130,7 @@ async def test_what_turns_out_otherwise_takes_the_streamed_words_place(
     assert whole(message) and "some hour" not in shown(message)
 
 
-@pytest.mark.parametrize(
-    "why", ["unknown_method", "not_allowed", "feature_not_enabled", "missing_scope", "team_not_on_plan"]
-)
+@pytest.mark.parametrize("why", ["unknown_method", "not_allowed", "feature_not_enabled"])
 async def test_where_streams_are_refused_a_message_grows(
     office: Office, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
@@ -179,14 +177,16 @@ FAULTS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.parametrize("step", [2, pytest.param(1, marks=pytest.mark.slow)])
 async def test_whatever_goes_wrong_with_a_stream_one_whole_answer_stands(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    office: Office, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     monkeypatch.setattr(outlet, "FLUSH_SECONDS", 0.05)
     monkeypatch.setattr(calls, "AGAIN_SECONDS", 0.1)
     await speaks(office, monkeypatch, TEXT, seconds=0.03)
     channels = [office.ws.add_channel(f"c{n}", members=[office.ana], with_bot=True) for n in range(len(FAULTS))]
-    for channel, (method, fault) in zip(channels, FAULTS, strict=True):
+    faults = FAULTS[1::step] if step > 1 else FAULTS
+    for channel, (method, fault) in zip(channels, faults, strict=False):
         office.slack.fail_next(method, **fault)
         asked = await office.ws.say(office.ana, channel, f"{office.at} When does it open?")
         await office.quiet()
