@@ -107,6 +107,7 @@ class Inbox:
             self._writers.add(writer)
             writer.add_done_callback(self._writers.discard)
         await kept
+        metrics.event(event.surface, "kept")
 
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()
@@ -222,10 +223,12 @@ class Inbox:
                 raise
             except Exception as error:
                 if await self._put_off(errand, event, error):
+                    metrics.event(event.surface, "later")
                     return
                 why = str(error) if isinstance(error, NightschoolError) else type(error).__name__
             async with self._database.team(errand.team) as connection:
                 await events.done(connection, event.id, why)
+            metrics.event(event.surface, "given_up" if why else "done")
         except asyncio.CancelledError:
             with contextlib.suppress(*AWAY):
                 await asyncio.shield(self._later(errand, 0.0, forgiven=True))

@@ -3,7 +3,7 @@
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from storage import adapters, nights
+from storage import adapters, events, nights
 from storage.answers import Answer
 from storage.database import Database
 from storage.teams import Team
@@ -19,6 +19,9 @@ SECONDS = Histogram(
 )
 TOKENS = Counter("nightschool_tokens", "Tokens spent on answers.", ["route", "kind"])
 FEEDBACK = Counter("nightschool_feedback", "Feedback taken in.", ["surface", "kind"])
+EVENTS = Counter("nightschool_events", "Events of chat platforms.", ["surface", "outcome"])
+EVENTS_WAITING = Gauge("nightschool_events_waiting", "Events kept and not worked off yet, over all teams.")
+EVENTS_OLDEST = Gauge("nightschool_events_oldest_seconds", "How long the oldest event that is due has waited.")
 ERRORS = Counter("nightschool_errors", "Requests and jobs that failed.", ["kind"])
 NIGHTS = Gauge("nightschool_nights", "Nights so far, by how they ended (running: under way).", ["team", "state"])
 NIGHT_SECONDS = Gauge("nightschool_last_night_seconds", "How long the latest ended night took.", ["team"])
@@ -42,9 +45,22 @@ def feedback(surface: str, kind: str) -> None:
     FEEDBACK.labels(surface, kind).inc()
 
 
+def event(surface: str, outcome: str, count: int = 1) -> None:
+    """Counts events: `kept` (acknowledged), `done`, `later` (to be tried again), `given_up`."""
+    EVENTS.labels(surface, outcome).inc(count)
+
+
 def failed(error: BaseException) -> None:
     """Counts a failure under the name of its class."""
     ERRORS.labels(type(error).__name__).inc()
+
+
+async def refresh_queue(database: Database) -> None:
+    """Reads how much waits in the inbox of all processes."""
+    async with database.system() as connection:
+        count, seconds = await events.waiting(connection)
+    EVENTS_WAITING.set(count)
+    EVENTS_OLDEST.set(max(seconds, 0.0))
 
 
 async def refresh(database: Database, team: Team) -> None:

@@ -53,6 +53,7 @@ def probes(ready: Callable[[], Awaitable[str | None]], database: Callable[[], Da
                 async with asyncio.timeout(PATIENCE):
                     async with held.system() as connection:
                         everyone = await teams.all(connection)
+                    await metrics.refresh_queue(held)
                     for team in everyone:
                         await metrics.refresh(held, team)
                 metrics.DATABASE_UP.set(1)
