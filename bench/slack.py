@@ -13,6 +13,7 @@ weights, so that the model is busy. Times are in milliseconds, of Slack's side: 
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import random
@@ -220,6 +221,8 @@ async def measure(
 
     `queued`: looks every second how long the queue is, for which the database must not go away.
     """
+    gc.collect()
+    gc.freeze()  # a full collection here, of half a second, would be taken for serve's
     queue: list[int] = []
     watching = asyncio.create_task(_watch(office, queue) if queued else asyncio.sleep(0))
     before, started = psutil.Process(office.served.pid).cpu_times(), time.monotonic()

@@ -1,6 +1,7 @@
 """The colleagues behind every surface of one process: woken when the database is there, one desk a team."""
 
 import asyncio
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -74,6 +75,9 @@ class Front:
                     self._opened.set()
                     self._desks = {assembly.team.id: await _desk(assembly)}
                     log.info("awake", team=assembly.team.key)
+                    # A full collection looks at all that the models' libraries made: half a second in which nothing is
+                    # acknowledged. What is there now stays, so it need not be looked at.
+                    gc.freeze()
                     await _warn_of_another_embedder(assembly)
                     async for _ in assembly.database.listen(adapters.CHANNEL, gap=""):  # one connection for all teams
                         for desk in list(self._desks.values()):
@@ -85,6 +89,7 @@ class Front:
                 self.broken = error
                 return
             finally:
+                gc.unfreeze()
                 self._opened.clear()
                 for desk in self._desks.values():
                     desk.indexing.stop()
