@@ -17,7 +17,7 @@ SCOPES = {
     "mpim:history": "Read the group conversations it was added to.",
     "mpim:read": "Know who is in a group conversation.",
     "reactions:read": "Take a thumb under an answer as feedback.",
-    "reactions:write": "Show that it has seen a message where its status cannot be shown.",
+    "reactions:write": "Mark a message that taught it something, or thanked it.",
     "users:read": "Know people's names, and who is an admin or from another organisation.",
 }
 """Scope of the bot's token: its reason. No user's token is ever asked for."""
