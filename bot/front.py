@@ -1,6 +1,7 @@
 """The colleagues behind every surface of one process: woken when the database is there, one desk a team."""
 
 import asyncio
+import contextlib
 import gc
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,18 +74,17 @@ class Front:
                 async with assembled(self.settings, self._models) as assembly:
                     self._assembly = assembly
                     self._opened.set()
-                    self._desks = {assembly.team.id: await _desk(assembly)}
-                    log.info("awake", team=assembly.team.key)
-                    # A full collection looks at all that the models' libraries made: half a second in which nothing is
-                    # acknowledged. What is there now stays, so it need not be looked at.
-                    gc.freeze()
-                    await _warn_of_another_embedder(assembly)
-                    async for _ in assembly.database.listen(adapters.CHANNEL, gap=""):  # one connection for all teams
-                        for desk in list(self._desks.values()):
-                            await desk.colleague.catch_up()
+                    while True:
+                        # Once open, the database stays open: who waits for opened() keeps it, and it mends itself.
+                        try:
+                            await self._awake(assembly)
+                        except AWAY as error:
+                            self._waits(error)
+                        await asyncio.sleep(1)
+                        with contextlib.suppress(*AWAY):
+                            await assembly.database.revive()
             except AWAY as error:
-                self._why = str(error)
-                log.warning("waiting for the database", error=type(error).__name__)
+                self._waits(error)
             except NightschoolError as error:
                 self.broken = error
                 return
@@ -95,6 +95,23 @@ class Front:
                     desk.indexing.stop()
                 self._assembly, self._desks = None, {}
             await asyncio.sleep(1)
+
+    async def _awake(self, assembly: Assembly) -> None:
+        """Opens the team's desk, unless it is open, and swaps to each version that is released, for ever."""
+        if not self._desks:
+            self._desks = {assembly.team.id: await _desk(assembly)}
+            log.info("awake", team=assembly.team.key)
+            # A full collection looks at all that the models' libraries made: half a second in which nothing is
+            # acknowledged. What is there now stays, so it need not be looked at.
+            gc.freeze()
+            await _warn_of_another_embedder(assembly)
+        async for _ in assembly.database.listen(adapters.CHANNEL, gap=""):  # one connection for all teams
+            for desk in list(self._desks.values()):
+                await desk.colleague.catch_up()
+
+    def _waits(self, error: Exception) -> None:
+        self._why = str(error)
+        log.warning("waiting for the database", error=type(error).__name__)
 
     @property
     def database(self) -> Database | None:

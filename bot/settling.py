@@ -31,10 +31,13 @@ async def conflicts(
     return [Conflict(kept=side(stands), held_back=side(other)) for stands, other in found]
 
 
-async def settle(database: Database, team: Team, keep: int, drop: int, person_id: int) -> Memory:
+async def settle(
+    database: Database, team: Team, keep: int, drop: int, person_id: int, *, admin: bool = False
+) -> Memory:
     """Decides between two memories that contradict: `keep` stands, `drop` gives way to it for good.
 
-    An admin decides, or the author of `drop`, who gives way. Returns the one that stands: the other one where
+    An admin decides, or the author of `drop`, who gives way. Who is one by `nightschool people` is known here; `admin`: the
+    surface says that this person is one there, now. Returns the one that stands: the other one where
     somebody had settled it that way before. Raises NotFound, NothingToSettle, NotYours.
     """
     async with database.team(team.id) as connection:
@@ -50,7 +53,8 @@ async def settle(database: Database, team: Team, keep: int, drop: int, person_id
         if not open_still:
             return _settled(kept, dropped)
         person = await persons.get(connection, person_id)
-        if (person is None or person.role != "admin") and dropped.person_id != person_id:
+        admin = admin or (person is not None and person.role == "admin")
+        if not admin and dropped.person_id != person_id:
             raise NotYours(
                 f"An admin settles this, or {dropped.author or 'who said the other'} gives way: one does not decide for "
                 "one's own word against another's."

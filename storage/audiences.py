@@ -49,6 +49,11 @@ async def set_members(connection: Connection, audience_id: int, person_ids: Sequ
     await connection.execute(_SQL["add_members"], values)
 
 
+async def drop_member(connection: Connection, audience_id: int, person_id: int) -> None:
+    """One person left: sees the audience's items no more."""
+    await connection.execute(_SQL["drop_member"], {"audience": audience_id, "person": person_id})
+
+
 async def visible(connection: Connection, person_id: int | None, place_audience_id: int | None) -> list[int]:
     """The audiences whose items may be used where `person_id` asks.
 

@@ -20,6 +20,7 @@ class Channel:
     """A channel, private channel or direct conversation; `shared` with another organisation.
 
     `members_at`: when the audience's members were last read; None: they must be read before anything private is told there.
+    `changes`: how often somebody was said to have come or gone.
     """
 
     surface: str
@@ -31,6 +32,7 @@ class Channel:
     shared: bool
     members_at: datetime.datetime | None
     left_at: datetime.datetime | None
+    changes: int
 
 
 async def save(
@@ -76,14 +78,19 @@ async def set_follow(connection: Connection, surface: str, key: str, follow: Fol
     return made(Channel, row)
 
 
-async def members_known(connection: Connection, surface: str, key: str) -> None:
-    """Notes that the members were read just now."""
-    await connection.execute(_SQL["members_known"], {"surface": surface, "key": key})
+async def members_known(connection: Connection, surface: str, key: str, changes: int) -> bool:
+    """Notes that the members were read just now; False where more `changes` are known than when the reading began.
+
+    Until the transaction ends no change can be noted: write the members within it.
+    """
+    values = {"surface": surface, "key": key, "changes": changes}
+    return (await connection.execute(_SQL["members_known"], values)).rowcount == 1
 
 
-async def members_stale(connection: Connection, surface: str, key: str) -> None:
-    """Notes that somebody came or went: the members are to be read anew."""
-    await connection.execute(_SQL["members_stale"], {"surface": surface, "key": key})
+async def members_stale(connection: Connection, surface: str, key: str) -> Channel | None:
+    """Notes that somebody came or went, so that the members are to be read anew; the channel, if it is known."""
+    row = await (await connection.execute(_SQL["members_stale"], {"surface": surface, "key": key})).fetchone()
+    return made(Channel, row) if row else None
 
 
 async def left(connection: Connection, surface: str, key: str) -> None:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 from slack_bolt.async_app import AsyncApp, AsyncAssistant, AsyncBoltRequest
@@ -29,7 +29,7 @@ from bot.slack.assistant import Assistant
 from bot.slack.calls import SURFACE, NotThere, Revoked, client
 from bot.slack.commands import COMMAND, Commands
 from bot.slack.dialogs import Dialogs
-from bot.slack.directory import Directory
+from bot.slack.directory import RENEW_SECONDS, Directory
 from bot.slack.hearing import Hearing, Keeping
 from bot.slack.homes import Homes
 from bot.slack.incoming import event_id, kind, lane, number, workspace_of
@@ -52,7 +52,6 @@ KEPT = "nightschool_kept"
 DIALOG_SECONDS = 2.0
 """For how long a dialog may keep Slack waiting for the acknowledgement, for which it gives three."""
 
-RENEW_SECONDS = 300.0
 _ANY = re.compile(".*")
 
 
@@ -104,11 +103,11 @@ class SlackApp:
 
     async def handle(self, event: Event, attempts: int) -> None:
         """Works off one event of the inbox. Raises what its listener raises."""
-        if event.kind == "report":
-            await self._report(event, attempts)
-            return
         request = AsyncBoltRequest(body=event.payload, mode="socket_mode", context={KEPT: attempts})
         try:
+            if event.kind == "report":
+                await self._report(event, attempts)
+                return
             await self.bolt.async_dispatch(request)
             if error := request.context.get("failed"):
                 raise error
@@ -116,24 +115,35 @@ class SlackApp:
             raise Later(1.0, str(error), patient=True) from error
         except Revoked as error:
             known: Workspace | None = request.context.get("workspace")
-            workspace = known.key if known else workspace_of(event.payload)
-            log.error("Slack refuses the bot's token", workspace=workspace)
-            self._open.pop(workspace, None)
-            self._workspaces.forget(workspace)
-            if attempts == 1:  # another process may have renewed it
-                raise Later(1.0, str(error)) from error
-            await self._workspaces.uninstalled(workspace)
-            raise
+            await self._refused(known.key if known else workspace_of(event.payload), error, attempts)
+
+    async def _refused(self, workspace: str, error: Revoked, attempts: int) -> NoReturn:
+        log.error("Slack refuses the bot's token", workspace=workspace)
+        self._open.pop(workspace, None)
+        self._workspaces.forget(workspace)
+        if attempts == 1:  # another process may have renewed it
+            raise Later(1.0, str(error)) from error
+        await self._workspaces.uninstalled(workspace)
+        raise error
 
     async def renew(self) -> None:
-        """The permission sync, until cancelled: who is a member of what, every five minutes."""
+        """The permission sync, until cancelled: who is a member of what, so often that nothing is older than five minutes."""
         while True:
             await asyncio.sleep(RENEW_SECONDS)
+            await self.renew_now()
+
+    async def renew_now(self) -> None:
+        """One permission sync of all workspaces; one that cannot be asked keeps no other waiting."""
+        try:
+            everywhere = await self._workspaces.all()
+        except (NightschoolError, *AWAY) as error:
+            log.warning("members could not be read", error=type(error).__name__)
+            return
+        for installed in everywhere:
             try:
-                for installed in await self._workspaces.all():
-                    await (await self._workspace(installed)).directory.renew()
+                await (await self._workspace(installed)).directory.renew()
             except (NightschoolError, *AWAY) as error:
-                log.warning("members could not be read", error=type(error).__name__)
+                log.warning("members could not be read", workspace=installed.workspace, error=type(error).__name__)
 
     async def _workspace(self, installed: Installed) -> Workspace:
         known = self._open.get(installed.workspace)
@@ -239,12 +249,16 @@ class SlackApp:
         @bolt.event(re.compile("^(member_joined_channel|member_left_channel)$"))
         async def moved(context: Any, event: dict[str, Any]) -> None:
             workspace: Workspace = context["workspace"]
-            if event.get("user") == workspace.bot_user and event["type"] == "member_left_channel":
-                await workspace.directory.left(event["channel"])
+            channel, user = event["channel"], str(event.get("user") or "")
+            if event["type"] == "member_joined_channel" or not user:
+                await workspace.directory.changed(channel)
+            elif user == workspace.bot_user:
+                await workspace.directory.left(channel)
                 return
-            await workspace.directory.changed(event["channel"])
+            else:
+                await workspace.directory.went(channel, user)
             with contextlib.suppress(NotThere):
-                await workspace.directory.channel(event["channel"])
+                await workspace.directory.channel(channel)
 
         @bolt.event(re.compile("^(channel|group)_(left|deleted)$"))
         async def gone(context: Any, event: dict[str, Any]) -> None:
@@ -298,14 +312,20 @@ class SlackApp:
         return pane
 
     async def _uninstalled(self, workspace: str) -> None:
-        await self._workspaces.uninstalled(workspace)
+        erased = await self._workspaces.uninstalled(workspace)
         self._open.pop(workspace, None)
-        log.warning("uninstalled: its tokens are erased", workspace=workspace)
+        if erased:
+            log.warning("uninstalled: its tokens are erased", workspace=workspace)
+        else:
+            log.warning("uninstalled: so Slack says, but no token is erased", workspace=workspace)
 
     async def _report(self, event: Event, attempts: int) -> None:
         for installed in await self._workspaces.of_team(event.team_id):
             mornings = Mornings(await self._workspace(installed))
-            await mornings.post(event.payload, event.received_at, again=attempts > 1)
+            try:
+                await mornings.post(event.payload, event.received_at, again=attempts > 1)
+            except Revoked as error:
+                await self._refused(installed.workspace, error, attempts)
 
 
 class _Nowhere(AsyncAssistantThreadContextStore):

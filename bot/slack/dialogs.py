@@ -24,6 +24,10 @@ from storage.errors import UnknownAnswer
 log = structlog.get_logger(__name__)
 
 _SAY = "Write a few words: they are what I will know."
+_SHARED = (
+    "Saved, but for the morning report: this channel is shared with another organisation, and the report tells what only "
+    "your team may know. Choose a channel of your own."
+)
 _BUSY = "Slack was too busy to show the dialog: press once more, or reply in the thread."
 _NO_DIALOGS = "This Slack shows no dialogs. Reply in the thread instead: “no, it is …”, or “@me remember …”."
 
@@ -78,7 +82,10 @@ class Dialogs:
         team = (await workspace.desk()).team
         here = team.settings.get("report", {}).get(SURFACE) == place.channel
         may = await workspace.may_change(place.user, place.channel)
-        view = views.settings_modal(place.channel, channel.name, channel.follow, report_here=here, may_change=may)
+        admin = (await workspace.directory.member(place.user)).admin
+        view = views.settings_modal(
+            place.channel, channel.name, channel.follow, report_here=here, may_change=may, may_report=admin
+        )
         await self._open(trigger, place, view)
 
     def refused(self, view: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -138,14 +145,18 @@ class Dialogs:
         values = (view.get("state") or {}).get("values") or {}
         picked = values.get(blocks.FOLLOW, {}).get(blocks.FOLLOW, {}).get("selected_option") or {}
         follow: Follow = picked.get("value", "mention")
-        here = bool(values.get(blocks.REPORT, {}).get(blocks.REPORT, {}).get("selected_options"))
-        team = (await workspace.desk()).team
         async with workspace.database.team(workspace.team_id) as connection:
             await channels.set_follow(connection, SURFACE, place.channel, follow)
-        there = team.settings.get("report", {}).get(SURFACE)
-        if here or there == place.channel:
-            await set_report_place(workspace.database, team, SURFACE, place.channel if here else None)
-            await workspace.front.renew(workspace.team_id)
+        # The team has one report: where it comes is an admin's to say, not any channel's creator's.
+        if blocks.REPORT in values and (await workspace.directory.member(place.user)).admin:
+            here = bool(values[blocks.REPORT].get(blocks.REPORT, {}).get("selected_options"))
+            if here and not workspace.strangers and (await workspace.directory.channel(place.channel)).shared:
+                await workspace.outlet.whisper(place, _SHARED)
+                return
+            team = (await workspace.desk()).team
+            if here or team.settings.get("report", {}).get(SURFACE) == place.channel:
+                await set_report_place(workspace.database, team, SURFACE, place.channel if here else None)
+                await workspace.front.renew(workspace.team_id)
         await workspace.outlet.whisper(place, "Saved.")
 
     async def _open(self, trigger: str, place: Place, view: blocks.View) -> None:

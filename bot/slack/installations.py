@@ -82,11 +82,15 @@ class Workspaces:
 
     async def all(self) -> list[Installed]:
         """The bot in all its workspaces. Those that cannot be used now are logged and left out."""
-        return await self._usable(None)
+        found, _ = await self._usable(None)
+        return found
 
     async def of_team(self, team_id: int) -> list[Installed]:
-        """The bot in a team's workspaces, as `all`."""
-        return await self._usable(team_id)
+        """The bot in a team's workspaces. Raises Later where one cannot be asked just now; what is hopeless is left out."""
+        found, passing = await self._usable(team_id)
+        if passing:
+            raise passing
+        return found
 
     def forget(self, slack_team_id: str) -> None:
         """Asks anew at the next use: do so where Slack refuses a token, which may have been replaced by another process."""
@@ -133,8 +137,9 @@ class Workspaces:
         self.forget(key)
         log.info("installed", workspace=key, team=team.key)
 
-    async def uninstalled(self, slack_team_id: str) -> None:
+    async def uninstalled(self, slack_team_id: str) -> bool:
         """Slack says that the app was removed, or the bot's token revoked: erases the tokens and unlinks the workspace.
+        Returns whether it did.
 
         Nothing else is erased: what the team learnt stays the team's, and whether it should go too is for its admin to
         say. Where the token still works (installed anew before this came, or only an earlier token was meant) nothing
@@ -144,38 +149,42 @@ class Workspaces:
         found = await self._kept(slack_team_id) if self._slack.many else None
         if found is None:
             log.info("uninstalled", workspace=slack_team_id, erased=False)
-            return
+            return False
         team, kept = found
         if kept.tokens is not None and await self._works(kept.tokens):
             log.info("not uninstalled: its token works", workspace=slack_team_id)
-            return
+            return False
         async with self._changing, self._database.system() as connection:
             await locks.hold(connection, SURFACE, "installations")
             async with self._database.team(team.id) as within:
                 now = await installations.get(within, SURFACE, slack_team_id)
                 if now is None or now.tokens != kept.tokens:
-                    return  # installed anew in this very moment
+                    return False  # installed anew in this very moment
                 await installations.revoke(within, SURFACE, slack_team_id)
             await workspaces.unlink(connection, SURFACE, slack_team_id)
         self.forget(slack_team_id)
         log.info("uninstalled", workspace=slack_team_id, team=team.key, erased=True)
+        return True
 
-    async def _usable(self, team_id: int | None) -> list[Installed]:
+    async def _usable(self, team_id: int | None) -> tuple[list[Installed], Later | None]:
+        """The bot in a team's workspaces, or in all; and why one of them cannot be asked just now."""
         keys: list[str | None] = [None]
         if self._slack.many:
             async with self._database.system() as connection:
                 linked = await workspaces.all(connection, SURFACE)
             keys = [key for key, team in linked.items() if team_id in (None, team)]
-        found = []
+        found: list[Installed] = []
+        passing: Later | None = None
         for key in keys:
             try:
                 one = await (self._single() if key is None else self._by_key(key))
             except (Later, Hopeless, KeyLost) as error:
                 log.warning("left out", workspace=key or "", error=str(error))
+                passing = error if isinstance(error, Later) else passing
                 continue
             if one and team_id in (None, one.team_id):
                 found.append(one)
-        return found
+        return found, passing
 
     async def _by_key(self, key: str) -> Installed | None:
         if not self._slack.many:

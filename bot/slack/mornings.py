@@ -24,7 +24,10 @@ class Mornings:
         self._workspace = workspace
 
     async def post(self, payload: Mapping[str, Any], told_at: datetime, *, again: bool) -> None:
-        """Posts the report of a night, of which we were told then, into the channel, unless it stands there already."""
+        """Posts the report of a night, of which we were told then, into the channel, unless it stands there already.
+
+        Not where another organisation reads along: it tells what the whole team may know.
+        """
         workspace = self._workspace
         number, channel = int(payload["night"]), str(payload["channel"])
         event_id = f"night-{number}"
@@ -32,6 +35,13 @@ class Mornings:
             night = await nights.get(connection, number)
             if night is None or await posts.of_event(connection, SURFACE, event_id):
                 return
+        if not workspace.strangers and (await workspace.directory.channel(channel)).shared:
+            log.warning(
+                "the morning report is not posted: its channel is shared with another organisation; choose another with "
+                "/nightschool settings",
+                workspace=workspace.key, channel=channel, night=number,
+            )  # fmt: skip
+            return
         team = (await workspace.desk()).team
         shown = await honoured(workspace.database, team, night)
         disputes = await unsettled(workspace.database, team)

@@ -113,7 +113,7 @@ class Presses:
         desk = await workspace.desk()
         member = await workspace.directory.member(place.user)
         try:
-            kept = await settle(workspace.database, desk.team, keep, drop, member.person.id)
+            kept = await settle(workspace.database, desk.team, keep, drop, member.person.id, admin=member.admin)
         except NightschoolError as error:
             await workspace.outlet.whisper(place, str(error))
             return

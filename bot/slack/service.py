@@ -14,15 +14,17 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.signature import SignatureVerifier
 
 from bot.front import Front
-from bot.inbox import Inbox
+from bot.inbox import Inbox, Later
+from bot.probes import AWAY
 from bot.settings import BadSettings
 from bot.slack.app import SlackApp
-from bot.slack.calls import SURFACE, client
+from bot.slack.calls import SURFACE, calling, client
 from bot.slack.incoming import shaped
 from bot.slack.installations import Workspaces
 from bot.slack.oauth import INSTALL_PATH, REDIRECT_PATH, oauth_flow
 from bot.vault import Vault
 from storage.database import Database
+from storage.errors import NightschoolError
 from storage.events import Event
 
 log = structlog.get_logger(__name__)
@@ -31,7 +33,12 @@ EVENTS_PATH = "/slack/events"
 MOST_BYTES = 1_000_000
 """Slack's own requests are much smaller; what is larger is not read."""
 
-_AGAIN_SECONDS = 15.0
+AGAIN_SECONDS = 15.0
+"""After how long a socket that could not be opened is tried again."""
+
+_CONNECT_SECONDS = 30.0
+_LOOK_SECONDS = 15.0
+_MISSES = 4
 _STAMP_DIGITS = 12
 
 
@@ -124,11 +131,20 @@ class SlackService:
     async def _greeted(self) -> None:
         """Says at the start where the bot is, or what keeps it from being there."""
         assert self._workspaces is not None
-        for installed in await self._workspaces.all():
+        try:
+            everywhere = await self._workspaces.all()
+        except (NightschoolError, *AWAY) as error:
+            log.warning("not known yet where it is in Slack", error=type(error).__name__)
+            return
+        for installed in everywhere:
             log.info("in Slack", workspace=installed.workspace, bot=installed.bot_user, mode=self._settings.mode)
 
     async def _socket(self) -> None:
-        """Keeps a socket to Slack open. The SDK reconnects by itself; a token that is refused is tried again in a while."""
+        """Keeps a socket to Slack open. The SDK reconnects by itself; a token that is refused is tried again in a while.
+
+        The SDK tries for ever too, and does not tell why it cannot: so we ask for the first address, and begin anew where it
+        stays without a connection.
+        """
         assert self._app is not None and self._settings.app_token is not None
         token = self._settings.app_token.get_secret_value()
         quiet = logging.getLogger("nightschool.slack.socket")
@@ -137,18 +153,26 @@ class SlackService:
             web = client(token, self._settings.api_url)
             handler = AsyncSocketModeHandler(self._app.bolt, token, logger=quiet, web_client=web)
             try:
-                await handler.connect_async()  # type: ignore[no-untyped-call]
+                async with calling():
+                    handler.client.wss_uri = (await web.apps_connections_open(app_token=token))["url"]
+                async with asyncio.timeout(_CONNECT_SECONDS):
+                    await handler.connect_async()  # type: ignore[no-untyped-call]
                 log.info("listening to Slack", mode="socket")
-                await asyncio.Event().wait()
-            except SlackApiError as error:
-                why = error.response.get("error") if error.response else "no answer"
+                missed = 0
+                while missed < _MISSES:
+                    await asyncio.sleep(_LOOK_SECONDS)
+                    missed = 0 if await handler.client.is_connected() else missed + 1
+                log.warning("the socket to Slack is lost")
+            except (Later, OSError, TimeoutError) as error:
+                log.warning("Slack cannot be reached", error=str(error) or type(error).__name__)
+            except NightschoolError as error:
+                refusal = error.__cause__
+                why = refusal.response.get("error") if isinstance(refusal, SlackApiError) else str(error)
                 log.error("Slack refuses the socket: check NIGHTSCHOOL_SLACK__APP_TOKEN", error=why)
-            except (OSError, TimeoutError) as error:
-                log.warning("Slack cannot be reached", error=type(error).__name__)
             finally:
                 with contextlib.suppress(Exception):
                     await handler.close_async()  # type: ignore[no-untyped-call]
-            await asyncio.sleep(_AGAIN_SECONDS)
+            await asyncio.sleep(AGAIN_SECONDS)
 
 
 async def _read(request: Request) -> bytes | None:

@@ -76,11 +76,14 @@ def remember_modal(text: str, channel: str, thread: str | None, ts: str) -> View
     return _modal("Remember", [entry], REMEMBER, "Remember", place)
 
 
-def settings_modal(channel: str, name: str, follow: Follow, *, report_here: bool, may_change: bool) -> View:
-    """What a channel has set, to be changed by those who may."""
+def settings_modal(
+    channel: str, name: str, follow: Follow, *, report_here: bool, may_change: bool, may_report: bool
+) -> View:
+    """What a channel has set, to be changed by those who may; `may_report`: where the team's one report comes, too."""
     title = section(f"In *#{safe_mrkdwn(shortened(name, 80))}*")
+    comes = f"The morning report {'comes' if report_here else 'does not come'} here."
     if not may_change:
-        says = f"{_FOLLOWS[follow][1]} The morning report {'comes' if report_here else 'does not come'} here."
+        says = f"{_FOLLOWS[follow][1]} {comes}"
         return _modal("Settings", [title, section(says), context("An admin of the bot can change this.")])
     options = {mode: _option(mode, *said) for mode, said in _FOLLOWS.items()}
     radio = {
@@ -89,12 +92,16 @@ def settings_modal(channel: str, name: str, follow: Follow, *, report_here: bool
         "options": list(options.values()),
         "initial_option": options[follow],
     }
+    what = _input(FOLLOW, "What I answer", radio)
+    if not may_report:
+        only = context(f"{comes} An admin can change that.")
+        return _modal("Settings", [title, what, only], SETTINGS, "Save", {"channel": channel})
     report = _option("here", "Post the morning report here", "What I learnt overnight, and who corrected me.")
     boxes: dict[str, Any] = {"type": "checkboxes", "action_id": REPORT, "options": [report]}
     if report_here:
         boxes["initial_options"] = [report]
-    inputs = [_input(FOLLOW, "What I answer", radio), _input(REPORT, "Mornings", boxes, optional=True)]
-    return _modal("Settings", [title, *inputs], SETTINGS, "Save", {"channel": channel})
+    mornings = _input(REPORT, "Mornings", boxes, optional=True)
+    return _modal("Settings", [title, what, mornings], SETTINGS, "Save", {"channel": channel})
 
 
 def _figures(answer: Answer, version_number: int | None) -> Iterator[str]:

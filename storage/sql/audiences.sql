@@ -16,6 +16,10 @@ INSERT INTO audience_members (audience_id, person_id) VALUES (%(audience)s, %(pe
 -- Add members
 INSERT INTO audience_members (audience_id, person_id) SELECT %(audience)s, unnest(%(persons)s::bigint[]) ON CONFLICT DO NOTHING;
 
+-- name: drop_member
+-- Drop one member
+DELETE FROM audience_members WHERE audience_id = %(audience)s AND person_id = %(person)s;
+
 -- name: drop_members
 -- Drop the members who are not named
 DELETE FROM audience_members WHERE audience_id = %(audience)s AND person_id <> ALL(%(persons)s::bigint[]);

@@ -27,13 +27,13 @@ FROM channels c JOIN audiences a ON a.team_id = c.team_id AND a.id = c.audience_
 UPDATE channels SET follow = %(follow)s WHERE surface = %(surface)s AND key = %(key)s RETURNING *;
 
 -- name: members_known
--- The members were read just now
-UPDATE channels SET members_at = clock_timestamp() WHERE surface = %(surface)s AND key = %(key)s;
+-- The members were read just now, unless somebody came or went meanwhile
+UPDATE channels SET members_at = clock_timestamp() WHERE surface = %(surface)s AND key = %(key)s AND changes = %(changes)s;
 
 -- name: members_stale
 -- The members are to be read anew before anything is told there
-UPDATE channels SET members_at = NULL WHERE surface = %(surface)s AND key = %(key)s;
+UPDATE channels SET members_at = NULL, changes = changes + 1 WHERE surface = %(surface)s AND key = %(key)s RETURNING *;
 
 -- name: left
 -- The bot is no longer in a channel
-UPDATE channels SET left_at = now(), members_at = NULL WHERE surface = %(surface)s AND key = %(key)s;
+UPDATE channels SET left_at = now(), members_at = NULL, changes = changes + 1 WHERE surface = %(surface)s AND key = %(key)s;

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import APIRouter
 from fastapi.testclient import TestClient
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from bot.assembly import Models
 from bot.front import Desk, Front
+from bot.inbox import Inbox
 from bot.serve import SURFACE, application
 from bot.settings import Settings
 from learner import notes
@@ -20,6 +23,7 @@ from learner.engine.embedder import Embedder
 from storage import audiences, documents, feedback, sources
 from storage.database import Database
 from storage.documents import NewDocument
+from storage.events import Event, NewEvent
 from storage.teams import Team
 
 MakeSettings = Callable[..., Settings]
@@ -277,3 +281,58 @@ async def test_a_database_that_goes_away_in_the_middle(
                 assert http.post("/ask", json={"question": "When does Cork close?"}).status_code == 200
 
         await asyncio.to_thread(work)
+
+
+class Listening:
+    """A chat platform that notes what it is handed."""
+
+    surface = "test"
+
+    def __init__(self) -> None:
+        self.opened: list[tuple[Database, Inbox]] = []
+        self.handled: list[str] = []
+
+    def router(self) -> APIRouter:
+        return APIRouter()
+
+    def open(self, database: Database, inbox: Inbox) -> None:
+        self.opened.append((database, inbox))
+
+    async def handle(self, event: Event, attempts: int) -> None:
+        self.handled.append(event.event_id)
+
+    async def live(self) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_database_that_goes_away_while_the_models_load_leaves_no_platform_deaf(
+    database: Database, team: Team, settings: MakeSettings
+) -> None:
+    async with plugged(database) as cable:
+
+        class Slow(Models):
+            pulled = False
+
+            async def embedder(self) -> Embedder:
+                found = await super().embedder()
+                if not self.pulled:
+                    self.pulled = True
+                    await cable.pull()
+                    asyncio.get_running_loop().call_later(2, lambda: plugging.append(asyncio.create_task(cable.plug())))
+                return found
+
+        plugging: list[asyncio.Task[None]] = []
+        made = settings(database_url=cable.url)
+        models, platform = Slow(made), Listening()
+        front = Front(made, models)
+        app = application(front, connected=[platform])
+        async with asyncio.timeout(60), app.router.lifespan_context(app):
+            while await front.ready() is not None:  # noqa: ASYNC110 - it has no event of its own
+                await asyncio.sleep(0.05)
+            assert plugging, "it was away"
+            [(kept, inbox)] = platform.opened
+            assert kept is front.database
+            await inbox.put(team.id, NewEvent("test", "one", "lane", "kind", {}))
+            while platform.handled != ["one"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        await models.rest()

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from bot.settling import NothingToSettle, NotYours, conflicts, settle
-from storage import audiences, memories
+from storage import audiences, memories, persons
 from storage.errors import NotFound
 from storage.memories import Memory
 from tests.school import School, ask
@@ -63,6 +63,15 @@ async def test_who_said_it_may_give_way_and_nobody_decides_for_the_own_word(scho
     assert len(await shown(school)) == 1
     await settle(school.database, school.team, hers.id, theirs.id, ola)
     assert await standing(school) == {hers.id: None}
+
+
+async def test_an_admin_of_the_surface_settles_it_and_becomes_none_here(school: School) -> None:
+    hers, theirs, nora, _ = await dispute(school)
+    await settle(school.database, school.team, hers.id, theirs.id, nora, admin=True)
+    assert await standing(school) == {hers.id: None}
+    async with school.database.team(school.team.id) as connection:
+        person = await persons.get(connection, nora)
+    assert person and person.role == "member"
 
 
 async def test_what_is_settled_stays_so_whoever_decides_again(school: School) -> None:

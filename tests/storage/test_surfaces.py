@@ -144,7 +144,7 @@ async def test_a_channel_keeps_how_it_is_followed(connection, everybody):
     channel = await channels.save(connection, "slack", "C1", "general", "public", everybody.id)
     assert channel.follow == "mention" and channel.members_at is None
     await channels.set_follow(connection, "slack", "C1", "all")
-    await channels.members_known(connection, "slack", "C1")
+    assert await channels.members_known(connection, "slack", "C1", 0)
     private = await audiences.channel(connection, "slack", "C1", "board", private=True)
     moved = await channels.save(connection, "slack", "C1", "board", "private", private.id)
     assert (moved.follow, moved.kind, moved.audience_id) == ("all", "private", private.id)

@@ -189,7 +189,7 @@ def test_any_answer_fits(text: str) -> None:
     for made in (correction_modal, teach_modal):
         check_view(made(12, text, text, "C1", "1.2", "1.3"))
     check_view(remember_modal(text, "C1", None, "1.3"))
-    check_view(settings_modal("C1", text, "all", report_here=True, may_change=False))
+    check_view(settings_modal("C1", text, "all", report_here=True, may_change=False, may_report=False))
 
 
 def test_a_text_too_long_for_a_message_says_that_it_goes_on() -> None:
@@ -227,14 +227,14 @@ def test_dialogs_know_their_place() -> None:
 
 
 def test_settings_are_changed_only_by_those_who_may() -> None:
-    view = settings_modal("C1", "general", "thread", report_here=True, may_change=True)
+    view = settings_modal("C1", "general", "thread", report_here=True, may_change=True, may_report=True)
     assert "#general" in check_view(view) and json.loads(view["private_metadata"]) == {"channel": "C1"}
     radio, boxes = (one["element"] for one in view["blocks"] if one["type"] == "input")
     assert radio["initial_option"]["value"] == "thread" and len(radio["options"]) == 3
     assert boxes["initial_options"] == boxes["options"]
-    off = settings_modal("C1", "general", "mention", report_here=False, may_change=True)
+    off = settings_modal("C1", "general", "mention", report_here=False, may_change=True, may_report=True)
     assert "initial_options" not in off["blocks"][-1]["element"]
-    shown = settings_modal("C1", "general", "all", report_here=False, may_change=False)
+    shown = settings_modal("C1", "general", "all", report_here=False, may_change=False, may_report=False)
     assert "submit" not in shown and "any question" in check_view(shown) and "does not come here" in check_view(shown)
 
 

@@ -97,6 +97,7 @@ class Channel:
     members: list[str] = field(default_factory=list)
     is_archived: bool = False
     is_ext_shared: bool = False
+    is_org_shared: bool = False
     topic: str = ""
     purpose: str = ""
     created: int = 1764000000
@@ -132,9 +133,9 @@ class Channel:
             "is_archived": self.is_archived,
             "is_general": self.name == "general",
             "is_member": me in self.members,
-            "is_shared": self.is_ext_shared,
+            "is_shared": self.is_ext_shared or self.is_org_shared,
             "is_ext_shared": self.is_ext_shared,
-            "is_org_shared": False,
+            "is_org_shared": self.is_org_shared,
             "is_pending_ext_shared": False,
             "created": self.created,
             "creator": self.creator,
