@@ -13,7 +13,7 @@ from storage import answers, audiences, feedback, memories, passages, persons, s
 from storage.answers import Answer
 from storage.database import Connection, Database
 from storage.errors import NightschoolError, NotFound, UnknownAnswer
-from storage.feedback import Kind, NewFeedback
+from storage.feedback import Feedback, Kind, NewFeedback
 from storage.memories import Memory, Near, NewMemory
 from storage.passages import NewPassage
 from storage.rows import Embedding
@@ -45,7 +45,7 @@ class EmptyCorrection(NightschoolError):
 
 
 class TakenBack(NightschoolError):
-    """A correction was taken back before it arrived: there is nothing to learn from it."""
+    """What was said was taken back before it arrived: there is nothing to learn from it."""
 
 
 class NothingToForget(NightschoolError):
@@ -102,8 +102,8 @@ class Feedbacks:
         """Takes an event back, whether or not it has arrived yet; True where it stood until now."""
         async with self._database.team(self._team.id) as connection:
             gone = await feedback.retract(connection, surface, event_id, at)
-            if gone is not None and gone.kind == "correction":
-                await self._hold_on(connection, gone.answer_id)
+            if gone is not None and gone.kind in ("correction", "remember"):
+                await self._hold_on(connection, gone)
             return gone is not None
 
     async def correct(
@@ -142,7 +142,8 @@ class Feedbacks:
     ) -> Memory:
         """Something worth knowing, said to the bot outright, for the whole team where no audience is named. `at` as in correct.
 
-        Raises EmptyCorrection.
+        The same event again returns the same memory; taken back it goes as a correction does.
+        Raises EmptyCorrection, TakenBack.
         """
         return await self._learn(self._checked(text), person_id, surface, event_id, None, audience_id, at=at)
 
@@ -182,26 +183,34 @@ class Feedbacks:
                 await memories.supersede(connection, old, shared.id)
         return shared
 
-    async def forget(self, text_or_id: str | int, person_id: int | None) -> list[Memory]:
+    async def forget(
+        self, text_or_id: str | int, person_id: int | None, surface: str | None = None, event_id: str | None = None
+    ) -> list[Memory]:
         """Forgets a memory by number, or those nearest to the words: not spoken from now on, unlearned tonight.
 
-        Only what the person may know. Raises NothingToForget.
+        Only what the person may know. The same event again forgets no other: it returns what it has forgotten.
+        Raises NothingToForget.
         """
         words = str(text_or_id).strip()
         number = words.lstrip("#")
         async with self._database.team(self._team.id) as connection:
-            if number.isdecimal():
+            done = await memories.forgotten_by(connection, surface, event_id) if surface and event_id else None
+            if done is not None:
+                found = done
+            elif number.isdecimal():
                 found = await self._numbered(connection, number, person_id)
-                why = f"I know no memory {number if len(number) <= _DIGITS else 'of so long a number'}."
             else:
                 found = await self._nearest(connection, words, person_id)
-                why = "I know nothing near enough to that."
-            if not found:
-                raise NothingToForget(
-                    f"{why} `nightschool memories --search WORDS` lists what I know, with its numbers."
-                )
-            for memory in found:
-                await memories.forget(connection, memory.id)
+            if done is None:
+                for memory in found:
+                    await memories.forget(connection, memory.id)
+                if surface and event_id:
+                    await memories.note_forgetting(connection, surface, event_id, [memory.id for memory in found])
+        if not found:
+            why = "I know nothing near enough to that."
+            if number.isdecimal():
+                why = f"I know no memory {number if len(number) <= _DIGITS else 'of so long a number'}."
+            raise NothingToForget(f"{why} `nightschool memories --search WORDS` lists what I know, with its numbers.")
         return found
 
     async def _numbered(self, connection: Connection, number: str, person_id: int | None) -> list[Memory]:
@@ -238,14 +247,12 @@ class Feedbacks:
             await sources.told(connection)
             # Taught in a narrower place, or about something of a narrower audience, it stays there.
             audience = (answer.audience_id if answer else audience_id) or everyone.id
-            given = None
+            new = NewFeedback(None, person_id, surface, event_id, "remember")
             if answer is not None:
                 new = NewFeedback(answer.id, person_id, surface, event_id, "correction", "", statement)
-                given = await feedback.record(connection, new)
-                if given is None and event_id not in {
-                    e.event_id for e in await feedback.of_answer(connection, answer.id)
-                }:
-                    raise TakenBack("That correction was taken back already; send it again to teach it after all.")
+            given = await feedback.record(connection, new)
+            if given is None and not await feedback.stands(connection, surface, event_id):
+                raise TakenBack("That was taken back already; send it again to teach it after all.")
             noted = NewMemory(
                 statement=statement,
                 context=context,
@@ -259,7 +266,7 @@ class Feedbacks:
                 importance=10.0,
                 trainable=audience == everyone.id,
             )
-            if answer is not None and given is None:  # the same event again says nothing anew
+            if given is None:  # the same event again says nothing anew
                 [memory] = await memories.save_all(connection, [noted])
             else:
                 memory = await memories.tell(connection, noted)
@@ -273,18 +280,23 @@ class Feedbacks:
                 await memories.supersede(connection, memory.id, newer)
         return memory
 
-    async def _hold_on(self, connection: Connection, answer_id: int) -> None:
-        """What a correction overrode stands again when it is taken back, but not against the others that still hold."""
-        answer = await answers.get(connection, answer_id)
-        given = [one.id for one in await feedback.of_answer(connection, answer_id) if one.kind == "correction"]
-        for memory in await memories.of_feedback(connection, given):
-            if answer is None or memory.reason is not None:
-                continue
+    async def _hold_on(self, connection: Connection, gone: Feedback) -> None:
+        """What a word overrode stands again when it is taken back, but not against the others that still hold."""
+        answer = await answers.get(connection, gone.answer_id) if gone.answer_id else None
+        said = await feedback.of_answer(connection, answer.id) if answer else []
+        corrected = await memories.of_feedback(connection, [one.id for one in said if one.kind == "correction"])
+        others = {memory.id: memory for memory in corrected if memory.reason is None}
+        for memory in await memories.of_feedback(connection, [gone.id]):
             vector = (await embed_statements(self._embedder, [(memory.context, memory.statement)]))[0]
-            for old in await self._contradicted(connection, memory, vector) | await self._corrected(
-                connection, memory, answer
-            ):
-                await memories.supersede(connection, old, memory.id)
+            near = [one.memory for one in await self._rivals(connection, memory, vector)]
+            others |= {one.id: one for one in near if one.kind in select.TOLD}
+        for id, memory in sorted(others.items()):
+            vector = (await embed_statements(self._embedder, [(memory.context, memory.statement)]))[0]
+            gives_way = await self._contradicted(connection, memory, vector)
+            if answer is not None and memory.answer_id == answer.id:
+                gives_way |= await self._corrected(connection, memory, answer)
+            for old in gives_way:
+                await memories.supersede(connection, old, id)
 
     async def _take_in(self, connection: Connection, memory: Memory, vector: Embedding) -> None:
         """Makes a memory findable, and quotable from the notes."""

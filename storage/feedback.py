@@ -1,4 +1,6 @@
-"""Feedback: events on answers. Idempotent by the surface's event id, retractable, never lost."""
+"""Feedback: events on answers, and what people told to remember. Idempotent by the surface's event id, retractable, never
+lost.
+"""
 
 import datetime
 from dataclasses import dataclass
@@ -13,17 +15,17 @@ from storage.rows import made
 
 _SQL = queries("feedback")
 
-Kind = Literal["thumbs", "emoji", "correction"]
+Kind = Literal["thumbs", "emoji", "correction", "remember"]
 
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
     """One event on an answer: `value` is "up" or "down", an emoji's name, or "" for a correction, whose words are
-    `text`.
+    `text`. What was told to remember is on no answer, and its words are its memory's.
     """
 
     id: int
-    answer_id: int
+    answer_id: int | None
     person_id: int | None
     surface: str
     event_id: str
@@ -38,7 +40,7 @@ class Feedback:
 class NewFeedback:
     """Feedback to keep. With `at`, the surface's own time of the event, adding again after a retraction counts."""
 
-    answer_id: int
+    answer_id: int | None
     person_id: int | None
     surface: str
     event_id: str
@@ -53,7 +55,7 @@ async def record(connection: Connection, new: NewFeedback) -> Feedback | None:
 
     Raises UnknownAnswer.
     """
-    if await answers.get(connection, new.answer_id) is None:
+    if new.answer_id is not None and await answers.get(connection, new.answer_id) is None:
         raise UnknownAnswer(
             f"There is no answer {new.answer_id} in this team, so the feedback on it was not kept. Check the answer's "
             "id."
@@ -67,7 +69,7 @@ async def record(connection: Connection, new: NewFeedback) -> Feedback | None:
 async def retract(
     connection: Connection, surface: str, event_id: str, at: datetime.datetime | None = None
 ) -> Feedback | None:
-    """Takes feedback back; a correction's memories are retracted with it. A retraction that comes first is kept.
+    """Takes feedback back, with the memories made from it. A retraction that comes first is kept.
 
     Returns the feedback where it stood until now.
     """
@@ -77,13 +79,19 @@ async def retract(
     row = await (await connection.execute(_SQL["retract"], values)).fetchone()
     if stood is None or row is None or row["retracted_at"] is None:
         return None
-    if row["kind"] == "correction":
+    if row["kind"] in ("correction", "remember"):
         await memories.retract_feedback(connection, row["id"])
     return made(Feedback, row)
 
 
+async def stands(connection: Connection, surface: str, event_id: str) -> bool:
+    """Whether an event's feedback was kept and is not retracted."""
+    values = {"surface": surface, "event_id": event_id}
+    return await (await connection.execute(_SQL["find_standing"], values)).fetchone() is not None
+
+
 async def standing(connection: Connection, since: datetime.datetime | None = None) -> list[Feedback]:
-    """All feedback that is not retracted, oldest first; of a person's thumbs on an answer only the last."""
+    """All feedback on answers that is not retracted, oldest first; of a person's thumbs on an answer only the last."""
     return [
         made(Feedback, row) for row in await (await connection.execute(_SQL["standing"], {"since": since})).fetchall()
     ]

@@ -292,6 +292,20 @@ async def forget(connection: Connection, id: int) -> None:
     await restore(connection, _GONE)
 
 
+async def forgotten_by(connection: Connection, surface: str, event_id: str) -> list[Memory] | None:
+    """What an event forgot; None where it has forgotten nothing yet, until the transaction ends."""
+    await hold(connection, "forgetting", surface, event_id)
+    values = {"surface": surface, "event_id": event_id}
+    row = await (await connection.execute(_SQL["find_forgetting"], values)).fetchone()
+    return None if row is None else await of_ids(connection, row["memory_ids"])
+
+
+async def note_forgetting(connection: Connection, surface: str, event_id: str, ids: Sequence[int]) -> None:
+    """Notes what an event forgot, once, be it nothing: the same event again is to find it and search no more."""
+    values = {"surface": surface, "event_id": event_id, "ids": list(ids)}
+    await connection.execute(_SQL["note_forgetting"], values)
+
+
 async def restore(connection: Connection, gone: Sequence[Reason] = (*_GONE, "superseded")) -> None:
     """Lets stand again what memories had overridden that are gone, by any of these reasons.
 
@@ -329,13 +343,13 @@ async def retract_message(connection: Connection, message_id: int, reason: Reaso
 
 
 async def of_feedback(connection: Connection, ids: Sequence[int]) -> list[Memory]:
-    """The memories made from these corrections, oldest first."""
+    """The memories made from these feedbacks, oldest first."""
     found = {memory for id in ids for memory in await _ids(connection, "of_feedback", id)}
     return await of_ids(connection, sorted(found))
 
 
 async def retract_feedback(connection: Connection, feedback_id: int) -> None:
-    """Retracts the memories made from a correction that was taken back."""
+    """Retracts the memories made from a feedback that was taken back."""
     await _retract(connection, await _ids(connection, "of_feedback", feedback_id), "retracted")
 
 

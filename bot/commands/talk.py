@@ -177,7 +177,7 @@ def feedback(
                 standing = sorted(await given.standing(connection), key=lambda f: f.created_at, reverse=True)
                 table = Table("when", "who", "answer", "question", "feedback")
                 for one in standing[:LISTED]:
-                    about = await answers.get(connection, one.answer_id)
+                    about = await answers.get(connection, one.answer_id) if one.answer_id is not None else None
                     who = await persons.get(connection, one.person_id) if one.person_id is not None else None
                     table.add_row(
                         f"{one.created_at:%Y-%m-%d %H:%M}",

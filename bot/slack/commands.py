@@ -62,7 +62,7 @@ class Commands:
         if word == "report":
             return await self._report()
         if word == "forget":
-            return await self._forget(rest, user), None
+            return await self._forget(rest, user, event_id), None
         if word == "remember":
             return await self._remember(rest, user, channel, event_id), None
         if word in ("", "help"):
@@ -114,13 +114,13 @@ class Commands:
             await honoured(workspace.database, team, night), await unsettled(workspace.database, team)
         )
 
-    async def _forget(self, text: str, user: str) -> str:
+    async def _forget(self, text: str, user: str, event_id: str) -> str:
         if not text:
             return "Forget what? For example: `/nightschool forget the door code`"
         workspace = self._workspace
         member = await workspace.directory.member(user)
         try:
-            gone = await (await workspace.desk()).feedbacks.forget(text, member.person.id)
+            gone = await (await workspace.desk()).feedbacks.forget(text, member.person.id, SURFACE, event_id)
         except NothingToForget:
             gone = []
         return noted.forgotten([memory.statement for memory in gone])

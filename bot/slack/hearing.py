@@ -20,7 +20,7 @@ from bot.slack.outlet import Place, Reply
 from bot.slack.teaching import Teaching
 from bot.slack.text import mentions, plain, shortened, without_mention
 from bot.slack.workspace import SURFACE, Workspace, at, event_of, thread_of
-from storage import answers, feedback, messages, posts
+from storage import answers, feedback, memories, messages, posts
 from storage.answers import Answer
 from storage.channels import Channel
 from storage.messages import NewMessage
@@ -96,7 +96,9 @@ class Hearing:
                 known = await messages.standing(connection, SURFACE, heard.event_id)
             if known and known.edited_at:  # its edit came first
                 edited = f"{known.edited_at.timestamp():.6f}"
-                await self._edited(replace(heard, words=known.text, mentioned=False, edited=edited), attempts)
+                await self._edited(
+                    replace(heard, words=known.text, mentioned=False, edited=edited), attempts, late=True
+                )
 
     async def _heard(self, event: dict[str, Any]) -> Heard | None:
         """A message as we may hear it; None for the bot's own, other bots', and strangers'."""
@@ -237,6 +239,8 @@ class Hearing:
                 text, heard.member.person.id, SURFACE, heard.version, heard.channel.audience_id,
                 at(heard.edited or heard.ts),
             )  # fmt: skip
+        except TakenBack:
+            return
         except EmptyCorrection:
             await self._workspace.outlet.whisper(
                 heard.place, "Remember what? For example: remember that we close at six."
@@ -251,7 +255,7 @@ class Hearing:
             await self._workspace.outlet.whisper(heard.place, "Forget what? For example: forget the door code.")
             return
         try:
-            gone = await desk.feedbacks.forget(text, heard.member.person.id)
+            gone = await desk.feedbacks.forget(text, heard.member.person.id, SURFACE, heard.version)
         except NothingToForget:
             gone = []
         await self._workspace.outlet.whisper(heard.place, noted.forgotten([memory.statement for memory in gone]))
@@ -276,12 +280,17 @@ class Hearing:
             await messages.edit(connection, SURFACE, heard.event_id, heard.words, at(edited))
         await self._edited(replace(heard, edited=edited), attempts)
 
-    async def _edited(self, heard: Heard, attempts: int) -> None:
-        """Works off what a message says since an edit, and undoes what its earlier words did: only the last words count."""
+    async def _edited(self, heard: Heard, attempts: int, *, late: bool = False) -> None:
+        """Works off what a message says since an edit, and undoes what its earlier words did: only the last words count.
+
+        `late`: the message itself came after the edit, which may have named the bot, for all we know.
+        """
         workspace = self._workspace
         async with workspace.database.team(workspace.team_id) as connection:
             asked = await posts.of_event(connection, SURFACE, heard.event_id)
             given = await feedback.of_message(connection, SURFACE, heard.event_id)
+            heeded = any(one.kind == "remember" and one.event_id == heard.version for one in given)
+            heeded = heeded or await memories.forgotten_by(connection, SURFACE, heard.version) is not None
         for one in given:
             if one.event_id != heard.version:
                 await (await workspace.desk()).feedbacks.retract(SURFACE, one.event_id)
@@ -289,9 +298,13 @@ class Hearing:
             await self.answer(heard, prompted=True, taken_up=attempts > 1)
             return
         last = await self._last(heard)
-        if last is not None and intent.corrects(heard.words, last):
+        meant = intent.read(heard.words, last, addressed=heard.direct or heard.mentioned)
+        if heeded or meant.kind in ("correction", "remember", "forget"):  # no talk
             async with workspace.database.team(workspace.team_id) as connection:
                 await messages.withdraw(connection, SURFACE, heard.event_id)
+        if heeded and late:
+            return
+        if meant.kind == "correction" and last is not None:
             await self._teach(heard, last)
         elif heard.mentioned or heard.direct:  # the bot was named only now, say
             await self._said(heard, attempts)
@@ -301,7 +314,7 @@ class Hearing:
             await self._keep.renew()
 
     async def _deleted(self, event: dict[str, Any]) -> None:
-        """A deletion: a kept message goes with all that was made of it, a correction is taken back."""
+        """A deletion: a kept message goes with all that was made of it, what it taught is taken back."""
         workspace = self._workspace
         channel, ts = event.get("channel"), event.get("deleted_ts")
         if not (channel and ts):

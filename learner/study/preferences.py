@@ -44,7 +44,7 @@ def disputes(
     """
     thumbs: dict[int, int] = defaultdict(int)
     for event in standing:
-        if event.kind in ("thumbs", "emoji"):
+        if event.kind in ("thumbs", "emoji") and event.answer_id is not None:
             thumbs[event.answer_id] += 1 if event.value == "up" else -1
     said = [n for n, memory in enumerate(candidates) if memory.kind in select.TOLD]
     found: list[Dispute] = []
@@ -100,7 +100,8 @@ async def collect(connection: Connection, studied: Sequence[Memory], everyone: i
     standing = await feedback.standing(connection)
     events: dict[int, list[Feedback]] = defaultdict(list)
     for event in standing:
-        events[event.answer_id].append(event)
+        if event.answer_id is not None:
+            events[event.answer_id].append(event)
     given: dict[int, Answer] = {}
     for number in events:
         answer = await answers.get(connection, number)

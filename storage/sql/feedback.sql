@@ -4,14 +4,14 @@ INSERT INTO feedback (surface, event_id, answer_id, person_id, kind, value, text
 VALUES (%(surface)s, %(event_id)s, %(answer_id)s, %(person_id)s, %(kind)s, %(value)s, %(text)s, coalesce(%(at)s, clock_timestamp()))
 ON CONFLICT (team_id, surface, event_id) DO UPDATE SET answer_id = excluded.answer_id, person_id = excluded.person_id,
   kind = excluded.kind, value = excluded.value, text = excluded.text, created_at = greatest(feedback.created_at, %(at)s)
-WHERE feedback.answer_id IS NULL OR %(at)s > feedback.created_at
+WHERE feedback.kind IS NULL OR %(at)s > feedback.created_at
 RETURNING id, answer_id, person_id, surface, event_id, kind, value, text, created_at,
   CASE WHEN retracted_at >= created_at THEN retracted_at END AS retracted_at;
 
 -- name: find_standing
 -- Feedback of an event, if it stands
 SELECT id FROM feedback
-WHERE surface = %(surface)s AND event_id = %(event_id)s AND answer_id IS NOT NULL AND (retracted_at IS NULL OR retracted_at < created_at);
+WHERE surface = %(surface)s AND event_id = %(event_id)s AND kind IS NOT NULL AND (retracted_at IS NULL OR retracted_at < created_at);
 
 -- name: retract
 -- Take feedback back, or note the retraction for when the feedback arrives
@@ -23,7 +23,7 @@ RETURNING id, answer_id, person_id, surface, event_id, kind, value, text, create
   CASE WHEN retracted_at >= created_at THEN retracted_at END AS retracted_at;
 
 -- name: standing
--- All feedback that stands; of a person's thumbs on an answer only the last
+-- All feedback on answers that stands; of a person's thumbs on an answer only the last
 SELECT * FROM (
   SELECT id, answer_id, person_id, surface, event_id, kind, value, text, created_at, NULL::timestamptz AS retracted_at,
     row_number() OVER (
@@ -43,4 +43,4 @@ WHERE answer_id = %(answer)s AND (retracted_at IS NULL OR retracted_at < created
 -- The feedback that stands and was given by a message or an edit of it
 SELECT id, answer_id, person_id, surface, event_id, kind, value, text, created_at, NULL::timestamptz AS retracted_at FROM feedback
 WHERE surface = %(surface)s AND (event_id = %(event_id)s OR starts_with(event_id, %(event_id)s || ':'))
-  AND answer_id IS NOT NULL AND (retracted_at IS NULL OR retracted_at < created_at) ORDER BY event_id;
+  AND kind IS NOT NULL AND (retracted_at IS NULL OR retracted_at < created_at) ORDER BY event_id;

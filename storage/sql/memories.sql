@@ -91,10 +91,10 @@ SELECT id FROM memories WHERE document_id = %(id)s;
 SELECT id FROM memories WHERE message_id = %(id)s;
 
 -- name: of_feedback
--- The memories made from a correction: those that name it, or without a name those of its answer and person
+-- The memories made from a feedback: those that name it, or corrections without a name of its answer and person
 SELECT m.id FROM memories m JOIN feedback f ON f.team_id = m.team_id AND f.id = %(id)s
-WHERE m.kind = 'correction' AND (m.feedback_id = f.id
-  OR (m.feedback_id IS NULL AND m.answer_id = f.answer_id AND m.person_id IS NOT DISTINCT FROM f.person_id));
+WHERE m.feedback_id = f.id OR (m.kind = 'correction' AND m.feedback_id IS NULL
+  AND m.answer_id = f.answer_id AND m.person_id IS NOT DISTINCT FROM f.person_id);
 
 -- name: nearest
 -- The memories nearest to a question, by statement and by their best example, their own or those of what they override; LATERAL
@@ -171,6 +171,14 @@ RETURNING m.id, m.superseded_by IS NULL AND m.reason = 'overridden' AS stands;
 UPDATE memories SET former_state = CASE WHEN reason IS NULL THEN state ELSE former_state END, state = 'forgotten', reason = 'asked',
   retracted_at = coalesce(retracted_at, clock_timestamp())
 WHERE id = %(id)s;
+
+-- name: find_forgetting
+-- What an event forgot
+SELECT memory_ids FROM forgettings WHERE surface = %(surface)s AND event_id = %(event_id)s;
+
+-- name: note_forgetting
+-- Note what an event forgot
+INSERT INTO forgettings (surface, event_id, memory_ids) VALUES (%(surface)s, %(event_id)s, %(ids)s::bigint[]);
 
 -- name: drop_passages
 -- Delete the passages of memories

@@ -1,5 +1,7 @@
 """The way of feedback: one event one row, a correction counts at once, and what was said to few stays with few."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from bot.feedback import EmptyCorrection, NothingToForget, TakenBack, is_correction, statement_of
@@ -307,6 +309,53 @@ async def test_forgetting_by_number_and_by_words(school: School) -> None:
     for nothing in (known[FACTS[0]], "the mating calls of humpback whales", 10**12):
         with pytest.raises(NothingToForget, match="nightschool memories"):
             await takes.forget(nothing, None)
+
+
+async def test_an_event_forgets_once_whatever_else_is_near(school: School) -> None:
+    await school.page(["The door code of the cellar is 4711.", "The door code of the attic is 4712."])
+    await school.collect()
+    takes = school.feedbacks()
+    gone = await takes.forget("the door code of the cellar", None, "test", "f1")
+    assert await takes.forget("the door code of the cellar", None, "test", "f1") != []
+    assert [m.id for m in await school.memories("forgotten")] == [m.id for m in gone]
+    for _ in range(2):
+        with pytest.raises(NothingToForget):
+            await takes.forget("the mating calls of humpback whales", None, "test", "f2")
+        await takes.remember("The mating calls of humpback whales are recorded by Ines.", None, "test", "r1")
+    assert len(await school.memories("noted")) == 2
+    assert len(await takes.forget("the mating calls of humpback whales", None, "test", "f3")) == 1
+
+
+async def test_what_was_told_is_taken_back_by_its_event(school: School) -> None:
+    nora, takes = await school.person("Nora"), school.feedbacks()
+    await school.page("Expenses above 250 euros are approved by Marta.")
+    [page] = await school.collect()
+    six = await takes.remember("Expenses above 250 euros are approved by Jonas.", nora, "test", "r1")
+    seven = await takes.remember("Expenses above 250 euros are approved by Petra.", nora, "test", "r2")
+    assert (await takes.remember("Expenses above 250 euros are approved by Jonas.", nora, "test", "r1")).id == six.id
+    assert [m.id for m in await school.memories("noted")] == [seven.id], "an event counts once"
+    assert await takes.retract("test", "r2") and not await takes.retract("test", "r2")
+    assert [m.id for m in await school.memories("noted")] == [six.id]
+    assert await takes.retract("test", "r1")
+    assert [m.id for m in await school.memories("noted")] == [page.id]
+    await takes.retract("test", "r3")
+    for event in ("r1", "r3"):
+        with pytest.raises(TakenBack):
+            await takes.remember("Expenses above 250 euros are approved by Jonas.", nora, "test", event)
+    assert await standing(school) == [], "no feedback on an answer"
+
+
+async def test_a_late_word_that_is_taken_back_leaves_the_last_of_the_others(school: School) -> None:
+    nora, takes = await school.person("Nora"), school.feedbacks()
+    await school.page("The gym in Lisbon opens at 8:30.")
+    await school.collect()
+    begun = datetime.now(UTC)
+    for event, hour in (("r3", "10:00"), ("r1", "7:00"), ("r2", "9:00")):
+        at = begun + timedelta(minutes=int(event[1:]))
+        await takes.remember(f"The gym in Lisbon opens at {hour}.", nora, "test", event, at=at)
+    for event, hour in (("r3", "9:00"), ("r2", "7:00"), ("r1", "8:30")):
+        await takes.retract("test", event)
+        assert [m.statement for m in await school.memories("noted")] == [f"The gym in Lisbon opens at {hour}."]
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ async def fill(connection):
         connection, [NewMemory("A.", "", "document", everybody.id, document_id=document.id)]
     )
     await memories.embed(connection, memory.id, "e", [1.0])
+    await memories.note_forgetting(connection, "slack", "Ev0", [memory.id])
     await examples.replace(connection, memory.id, [NewExample("quiz", "?", "!")])
     answer = await answers.save(connection, NewAnswer("slack", "?", "!", "notes"))
     await feedback.record(connection, NewFeedback(answer.id, person.id, "slack", "f", "thumbs", "up"))

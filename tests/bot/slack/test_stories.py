@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bot.morning import announce, set_report_place
-from bot.slack import blocks
+from bot.slack import blocks, calls
 from storage import adapters, feedback, memories, messages, nights, sources
 from tests.bot.slack.conftest import OPENS, Office, shown
 
@@ -117,6 +117,59 @@ async def test_an_edited_question_gets_its_answer_anew_in_the_same_place(office:
     await office.quiet()
     [now] = office.ws.from_bot(office.channel, asked.ts)
     assert now.ts == answer.ts and "Marta" in shown(now) and OPENS not in shown(now)
+
+
+async def test_an_edited_remember_says_only_its_last_words(office: Office) -> None:
+    said = await office.ws.say(office.ana, office.channel, f"{office.at} remember that the door code is 4711.")
+    await office.quiet()
+    await office.ws.edit(office.channel, said.ts, f"{office.at} remember that the lift code is 4712.")
+    await office.quiet()
+    assert await office.whispers(office.ana, "4712")
+    assert await told(office) == ["The lift code is 4712."]
+    await office.ws.edit(office.channel, said.ts, f"{office.at} remember that the lift code is 4713.")
+    office.slack.delivery.hold()
+    late = await office.ws.say(office.ben, office.channel, f"{office.at} remember that the gym code is 1.")
+    for number in (2, 3):
+        await office.ws.edit(office.channel, late.ts, f"{office.at} remember that the gym code is {number}.")
+    office.slack.delivery.release(backwards=True, copies=2)
+    await office.quiet()
+    assert await told(office) == ["The gym code is 3.", "The lift code is 4713."]
+    await office.ws.edit(office.channel, said.ts, "They say that somebody cleaned the lift today.")
+    await office.quiet()
+    assert await told(office) == ["The gym code is 3."]
+    async with office.database.team(office.team.id) as connection:
+        assert [one.text for one in await messages.current(connection)] == [
+            "They say that somebody cleaned the lift today."
+        ]
+
+
+async def test_a_deleted_remember_is_forgotten(office: Office) -> None:
+    said = await office.ws.say(office.ana, office.channel, f"{office.at} remember that the door code is 4711.")
+    await office.quiet()
+    assert await told(office) == ["The door code is 4711."]
+    _, answer = await office.ask(office.ben, "What is the door code?")
+    assert "4711" in shown(answer)
+    await office.ws.delete(office.channel, said.ts)
+    await office.quiet()
+    assert await told(office) == []
+    _, answer = await office.ask(office.ben, "What is the door code?")
+    assert "4711" not in shown(answer)
+
+
+@pytest.mark.parametrize("fault", [{"status": 429, "retry_after": 1}, {"drop": True}], ids=["429", "drop"])
+async def test_it_forgets_once_though_its_confirmation_fails(
+    office: Office, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(calls, "AGAIN_SECONDS", 0.05)
+    near = ["The cellar's door is painted green.", "The key to the cellar's door hangs behind Carla's desk."]
+    for fact in ("The cellar's door opens with code 4711.", *near):
+        await office.ws.say(office.ana, office.channel, f"{office.at} remember that {fact}")
+    await office.quiet()
+    assert len(await told(office)) == 3
+    office.slack.fail_next("chat.postEphemeral", times=2, **fault)
+    await office.ws.say(office.ana, office.channel, f"{office.at} forget the code of the cellar's door")
+    assert len(await office.whispers(office.ana, "Forgotten: “The cellar's door opens with code 4711.” I do not")) == 1
+    assert sorted(await told(office)) == sorted(near)
 
 
 async def test_everything_delivered_four_times_shuffled_ends_the_same(office: Office) -> None:
@@ -294,6 +347,13 @@ async def given(office: Office) -> list[Any]:
     """The feedback that stands."""
     async with office.database.team(office.team.id) as connection:
         return await feedback.standing(connection)
+
+
+async def told(office: Office) -> list[str]:
+    """What people told to remember and is known."""
+    async with office.database.team(office.team.id) as connection:
+        known = await memories.of_states(connection, ["noted", "studied", "learnt"])
+    return sorted(one.statement for one in known if one.kind == "pinned")
 
 
 async def settle_index(office: Office) -> None:
