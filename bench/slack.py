@@ -181,9 +181,9 @@ class Office:
         """Why events were given up."""
         return [str(row["error"]) for row in await self._rows("SELECT error FROM events WHERE error IS NOT NULL")]
 
-    async def heard(self) -> int:
-        """How many messages are in the notes."""
-        return len(await self._rows("SELECT FROM messages WHERE arrived"))
+    async def heard(self) -> set[str]:
+        """The messages that are in the notes, as channel:time."""
+        return {str(row["event_id"]) for row in await self._rows("SELECT event_id FROM messages WHERE arrived")}
 
     async def _rows(self, query: Any) -> list[dict[str, Any]]:
         async with self.database.system() as connection:
@@ -247,7 +247,8 @@ async def measure(
     acknowledged = [delivery for delivery in events if delivery.acknowledged]
     seconds = [_seconds(delivery) for delivery in acknowledged]
     attempts = [attempt for delivery in events for attempt in delivery.attempts]
-    asked = len(told)
+    there = {(delivery.event.get("channel"), delivery.event.get("ts")) for delivery in acknowledged}
+    asked, heard = len(told), await office.heard()
     return {
         "acts": acts,
         "events": len(events),
@@ -266,8 +267,13 @@ async def measure(
         "kept_twice": sum(count > 1 for count in kept.values()),
         "given_up": dict(Counter(await office.given_up())),
         "said": len(talk.said),
-        "heard": await office.heard(),
+        "heard": len(heard),
+        "unheard": sum((one.channel, one.ts) in there and f"{one.channel}:{one.ts}" not in heard for one in talk.said),
         "questions": asked,
+        "unanswered": sum(
+            one.replies == 0 and (message.channel, message.ts) in there
+            for (message, _), one in zip(talk.asked, told, strict=True)
+        ),
         "answered_once": sum(one.replies == 1 for one in told),
         "answered_more": sum(one.replies > 1 for one in told),
         "first_words_p50_ms": _ms(_share([one.first for one in told if one.first is not None], 0.5)),
