@@ -228,8 +228,8 @@ async def test_a_changed_or_unknown_migration_is_refused(fresh_url):
         with pytest.raises(SchemaNewer, match="newer Nightschool"):
             await migrate.migrate(connection, known[1:])
         await connection.rollback()
-        more = [*known, migrate.Migration(9, "0009_more.sql", "CREATE TABLE more (id int)")]
-        assert await migrate.migrate(connection, more) == ["0009_more.sql"]
+        more = [*known, migrate.Migration(known[-1].number + 1, "more.sql", "CREATE TABLE more (id int)")]
+        assert await migrate.migrate(connection, more) == ["more.sql"]
 
 
 class OldServer:
