@@ -38,7 +38,7 @@ async def overview(database: Database, team: Team, person_id: int, *, admin: boo
             unanswered=await answers.unanswered(connection, person_id, everyone, allowed, since, _UNANSWERED),
             corrections=await _corrections(connection, person_id, allowed, everyone, unsettled),
             switches=Switches(studied=own.get("study", True), named=own.get("name", True)),
-            works=await _works(connection, zone) if admin else None,
+            works=await _works(connection, zone, allowed) if admin else None,
         )
 
 
@@ -65,14 +65,15 @@ def _fate(memory: Memory, everyone: int, newer: Mapping[int, str], against: Mapp
     return Correction(said, "tonight" if studied else "kept")
 
 
-async def _works(connection: Connection, zone: ZoneInfo) -> Works:
+async def _works(connection: Connection, zone: ZoneInfo, allowed: Sequence[int]) -> Works:
     adapter = await adapters.ensure(connection)
     serving = await adapters.serving(connection, adapter.id)
     night = await nights.latest(connection, adapter.id)
     members = await channels.members(connection)
     return Works(
         places=[
-            Place(one.name, one.follow, members[one.surface, one.key])
+            # What a private channel is called is its members' to know, whoever is an admin.
+            Place(one.name if one.audience_id in allowed else "", one.follow, members[one.surface, one.key])
             for one in await channels.all(connection)
             if one.kind != "direct"
         ],

@@ -57,7 +57,7 @@ class Switches:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A channel: what is answered there, and how many of its members are known."""
+    """A channel: what is answered there, and how many of its members are known; `name` is '' for who may not know it."""
 
     name: str
     follow: Follow

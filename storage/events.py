@@ -111,9 +111,9 @@ async def done(connection: Connection, id: int, error: str | None = None) -> Non
     await connection.execute(_SQL["done"], {"id": id, "error": error})
 
 
-async def waiting(connection: Connection) -> tuple[int, float]:
-    """How many events wait, over all teams, and the seconds that the oldest has waited. A system connection."""
-    row = await (await connection.execute(_SQL["waiting"])).fetchone() or {}
+async def waiting(connection: Connection, team_id: int | None = None) -> tuple[int, float]:
+    """How many events wait, of a team or over all of them, and the seconds since the oldest came in. A system connection."""
+    row = await (await connection.execute(_SQL["waiting"], {"team": team_id})).fetchone() or {}
     return row["events"], row["seconds"]
 
 

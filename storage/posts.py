@@ -44,7 +44,7 @@ async def of_event(connection: Connection, surface: str, event_id: str) -> list[
 
 
 async def of_thread(connection: Connection, surface: str, channel: str, thread: str) -> list[Post]:
-    """The bot's posts in a thread, oldest first."""
+    """The bot's posts in a thread, its head included, oldest first."""
     values = {"surface": surface, "channel": channel, "thread": thread}
     return [made(Post, row) for row in await (await connection.execute(_SQL["of_thread"], values)).fetchall()]
 

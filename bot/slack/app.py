@@ -185,8 +185,11 @@ class SlackApp:
         return BoltResponse(status=200, body="")
 
     async def _at_once(self, workspace: Workspace, dialogs: Dialogs, body: Mapping[str, Any]) -> bool:
-        """Opens the dialog that is asked for; True where nothing else is to be done about the request."""
-        only_dialog = body.get("type") in ("message_action", "view_closed", "block_suggestion")
+        """Opens the dialog that is asked for; True where nothing else is to be done about the request.
+
+        One that could not open goes into the inbox: whoever works it off there says what was wrong.
+        """
+        only_dialog = body.get("type") in ("view_closed", "block_suggestion")
         try:
             async with asyncio.timeout(DIALOG_SECONDS):
                 return await self._dialog(workspace, dialogs, body) or only_dialog
@@ -200,7 +203,8 @@ class SlackApp:
         trigger, type, place = str(body.get("trigger_id") or ""), body.get("type"), place_of(body)
         if body.get("command") == COMMAND and str(body.get("text", "")).strip().lower() == "settings":
             typed_in = Place(str(body.get("channel_id")), None, str(body.get("user_id")), False)
-            await dialogs.settings(trigger, typed_in)
+            if await workspace.hears(typed_in.user):
+                await dialogs.settings(trigger, typed_in)
             return True
         if place is None:
             return False
@@ -291,6 +295,11 @@ class SlackApp:
         async def pressed(ack: Any, context: Any, body: dict[str, Any]) -> None:
             await ack()
             await Presses(context["workspace"], again=context["attempts"] > 1).pressed(body)
+
+        @bolt.shortcut(_ANY)
+        async def missed(ack: Any, context: Any, body: dict[str, Any]) -> None:
+            await ack()
+            await Dialogs(context["workspace"]).missed(body)
 
         @bolt.view(_ANY)
         async def submitted(ack: Any, context: Any, body: dict[str, Any]) -> None:

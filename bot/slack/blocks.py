@@ -48,7 +48,7 @@ TRAINING = "training"
 CORRECTION = "correction"
 """Its metadata: answer, channel, thread, ts; what was written is TEXT. The dialog to teach has the same."""
 REMEMBER = "remember"
-"""Its metadata: channel, thread, ts; what was written is TEXT."""
+"""Its metadata: channel, thread, ts, url; what was written is TEXT."""
 SETTINGS = "settings"
 """Its metadata: channel; what was chosen is FOLLOW and REPORT."""
 

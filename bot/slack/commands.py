@@ -1,17 +1,19 @@
 """`/nightschool …`: answers to the one who typed it, and to nobody else."""
 
-import datetime
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
 from bot.answer import Asked, EmptyQuestion, QuestionTooLong
 from bot.feedback import EmptyCorrection, NothingToForget
+from bot.inbox import aside
 from bot.slack import blocks, noted
 from bot.slack.calls import NotThere
 from bot.slack.morning import report
 from bot.slack.responses import respond
+from bot.slack.teaching import Teaching
 from bot.slack.text import plain, safe_mrkdwn
 from bot.slack.workspace import SURFACE, Workspace
 from storage import adapters, audiences, events, nights
@@ -28,6 +30,16 @@ HELP = """\
 `/nightschool report`  what I learnt last night
 `/nightschool settings`  what I answer in this channel
 In a channel mention me; in a thread of mine “no, it is …” corrects me, and so do 👎 and the message shortcut “Correct this”."""
+NOT_HERE = "I am not in this channel. Invite me, or ask me in a direct message."
+_LATE = "I could not show the settings in time: write `/nightschool settings` once more."
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What is replied: a text, and its blocks where there are any, in the form that the server takes."""
+
+    text: str
+    made: Callable[[blocks.Form], list[blocks.Block]] | None = None
 
 
 class Commands:
@@ -35,51 +47,57 @@ class Commands:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
+        self._teaching = Teaching(workspace)
 
     async def run(self, body: Mapping[str, Any]) -> None:
-        """One command, as Slack sends it."""
+        """One command, as Slack sends it; who is not heard elsewhere is not heard here."""
         word, _, rest = str(body.get("text") or "").strip().partition(" ")
         user, channel = str(body.get("user_id") or ""), str(body.get("channel_id") or "")
         rest = plain(rest.strip(), {})
-        trigger = str(body.get("trigger_id") or "")
+        trigger, url = str(body.get("trigger_id") or ""), str(body.get("response_url") or "")
+        if not user or not url or not await self._workspace.hears(user):
+            return
         try:
-            text, made = await self._said(word.lower(), rest, user, channel, f"command:{trigger}")
+            said = await self._said(word.lower(), rest, user, channel, f"command:{trigger}")
         except NotThere:
-            text, made = "I am not in this channel. Invite me, or ask me in a direct message.", None
-        reply: dict[str, Any] = {"response_type": "ephemeral", "text": text}
-        if made:
-            reply["blocks"] = made
-        if url := str(body.get("response_url") or ""):
-            await respond(url, reply)
+            said = Said(NOT_HERE)
 
-    async def _said(
-        self, word: str, rest: str, user: str, channel: str, event_id: str
-    ) -> tuple[str, list[blocks.Block] | None]:
+        async def reply(form: blocks.Form) -> None:
+            made = {"blocks": said.made(form)} if said.made else {}
+            await respond(url, {"response_type": "ephemeral", "text": said.text, **made})
+
+        await self._workspace.outlet.shaped(reply)
+
+    async def _said(self, word: str, rest: str, user: str, channel: str, event_id: str) -> Said:
         if word == "ask":
             return await self._ask(rest, user, event_id)
         if word == "status":
-            return await self._status(), None
+            return Said(await self._status())
         if word == "report":
             return await self._report()
         if word == "forget":
-            return await self._forget(rest, user, event_id), None
+            return Said(await self._forget(rest, user, event_id))
         if word == "remember":
-            return await self._remember(rest, user, channel, event_id), None
+            return await self._remember(rest, user, channel, event_id)
+        if word == "settings" and not rest:  # it is here only where its dialog did not open
+            return Said(_LATE if await self._workspace.present(channel) else NOT_HERE)
         if word in ("", "help"):
-            return HELP, None
-        return f"I do not understand “{safe_mrkdwn(word[:40])}”.\n{HELP}", None
+            return Said(HELP)
+        return Said(f"I do not understand “{safe_mrkdwn(word[:40])}”.\n{HELP}")
 
-    async def _ask(self, question: str, user: str, event_id: str) -> tuple[str, list[blocks.Block] | None]:
+    async def _ask(self, question: str, user: str, event_id: str) -> Said:
         workspace = self._workspace
         member = await workspace.directory.member(user)
         async with workspace.database.team(workspace.team_id) as connection:
             alone = await audiences.person(connection, member.person.id)
         asked = Asked(question, member.person.id, alone.id, SURFACE, event_id)
+        desk = await workspace.desk()
         try:
-            answer = await (await workspace.desk()).answer(asked)
+            with aside():
+                answer = await desk.answer(asked)
         except (EmptyQuestion, QuestionTooLong) as error:
-            return str(error), None
-        return blocks.fallback(answer.text), blocks.private(answer, form=workspace.outlet.form)
+            return Said(str(error))
+        return Said(blocks.fallback(answer.text), lambda form: blocks.private(answer, form=form))
 
     async def _status(self) -> str:
         workspace = self._workspace
@@ -89,7 +107,7 @@ class Commands:
             adapter = await adapters.ensure(connection)
             night = await nights.latest(connection, adapter.id)
         async with workspace.database.system() as connection:
-            waiting, seconds = await events.waiting(connection)
+            waiting, seconds = await events.waiting(connection, workspace.team_id)
         knows = (
             f"version {serving.number}, {len(serving.memory_ids)} memories learnt" if serving else "nothing learnt yet"
         )
@@ -100,7 +118,7 @@ class Commands:
             f"*Next night:* {desk.team.night_at:%H:%M} ({safe_mrkdwn(desk.team.timezone)})\n*Queue:* {busy}"
         )
 
-    async def _report(self) -> tuple[str, list[blocks.Block] | None]:
+    async def _report(self) -> Said:
         from bot.morning import honoured, unsettled
 
         workspace = self._workspace
@@ -109,10 +127,9 @@ class Commands:
             adapter = await adapters.ensure(connection)
             night = await nights.latest(connection, adapter.id)
         if night is None:
-            return "There was no night yet.", None
-        return "The last night", report(
-            await honoured(workspace.database, team, night), await unsettled(workspace.database, team)
-        )
+            return Said("There was no night yet.")
+        made = report(await honoured(workspace.database, team, night), await unsettled(workspace.database, team))
+        return Said("The last night", lambda form: made)
 
     async def _forget(self, text: str, user: str, event_id: str) -> str:
         if not text:
@@ -125,7 +142,7 @@ class Commands:
             gone = []
         return noted.forgotten([memory.statement for memory in gone])
 
-    async def _remember(self, text: str, user: str, channel: str, event_id: str) -> str:
+    async def _remember(self, text: str, user: str, channel: str, event_id: str) -> Said:
         workspace = self._workspace
         member = await workspace.directory.member(user)
         place = await workspace.directory.channel(channel)
@@ -133,7 +150,6 @@ class Commands:
         try:
             memory = await desk.feedbacks.remember(text, member.person.id, SURFACE, event_id, place.audience_id)
         except EmptyCorrection:
-            return "Remember what? For example: `/nightschool remember the office closes at six`"
-        studied = place.kind == "public"
-        when: datetime.time | None = desk.team.night_at if studied else None
-        return noted.remembered(memory.statement, when, desk.team.timezone)
+            return Said("Remember what? For example: `/nightschool remember the office closes at six`")
+        confirmed, made = await self._teaching.remembered(memory)
+        return Said(confirmed, lambda form: made)

@@ -1,5 +1,6 @@
 """Slack's dialogs. They open at once, before anything is queued: the trigger that lets them open lives three seconds."""
 
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from bot.slack import blocks, views
 from bot.slack.calls import NotAllowed, NotThere, Unsupported, calling
 from bot.slack.incoming import number
 from bot.slack.outlet import Place
+from bot.slack.responses import respond
 from bot.slack.teaching import Teaching
 from bot.slack.text import plain
 from bot.slack.workspace import SURFACE, Workspace
@@ -23,6 +25,8 @@ from storage.errors import UnknownAnswer
 
 log = structlog.get_logger(__name__)
 
+NOT_HERE = "I am not in this channel: invite me, or tell me in a direct message."
+_UNREADABLE = "This answer rests on what you may not see."
 _SAY = "Write a few words: they are what I will know."
 _SHARED = (
     "Saved, but for the morning report: this channel is shared with another organisation, and the report tells what only "
@@ -44,7 +48,7 @@ class Dialogs:
         workspace = self._workspace
         answer = await workspace.readable(answer_id, place.user)
         if answer is None:
-            await workspace.outlet.whisper(place, "This answer rests on what you may not see.")
+            await workspace.outlet.whisper(place, _UNREADABLE)
             return
         person = (await workspace.directory.member(place.user)).person
         async with workspace.database.team(workspace.team_id) as connection:
@@ -54,10 +58,13 @@ class Dialogs:
 
     async def correct(self, trigger: str, place: Place, answer_id: int, ts: str) -> None:
         """To correct an answer, or to teach one that it did not know."""
-        if answer := await self._workspace.readable(answer_id, place.user):
-            made = views.teach_modal if answer.route == "unknown" else views.correction_modal
-            view = made(answer.id, answer.question, answer.text, place.channel, place.thread, ts)
-            await self._open(trigger, place, view)
+        answer = await self._workspace.readable(answer_id, place.user)
+        if answer is None:
+            await self._workspace.outlet.whisper(place, _UNREADABLE)
+            return
+        made = views.teach_modal if answer.route == "unknown" else views.correction_modal
+        view = made(answer.id, answer.question, answer.text, place.channel, place.thread, ts)
+        await self._open(trigger, place, view)
 
     async def shortcut(self, callback: str, payload: Mapping[str, Any]) -> None:
         """A shortcut on a message: an answer of ours is corrected, anything else remembered."""
@@ -72,12 +79,25 @@ class Dialogs:
         if callback == "correct_this" and post is not None and post.answer_id is not None:
             await self.correct(trigger, place, post.answer_id, message["ts"])
             return
+        url = str(payload.get("response_url") or "")
+        if not await workspace.present(channel):
+            await _tell(url, NOT_HERE)
+            return
         text = plain(str(message.get("text") or ""), {})
-        await self._open(trigger, place, views.remember_modal(text, channel, message.get("thread_ts"), message["ts"]))
+        view = views.remember_modal(text, channel, message.get("thread_ts"), message["ts"], url)
+        await self._open(trigger, place, view)
+
+    async def missed(self, payload: Mapping[str, Any]) -> None:
+        """A shortcut whose dialog could not be opened in time."""
+        user = str((payload.get("user") or {}).get("id") or "")
+        if user and await self._workspace.hears(user):
+            await _tell(str(payload.get("response_url") or ""), _BUSY)
 
     async def settings(self, trigger: str, place: Place) -> None:
-        """What is answered in a channel."""
+        """What is answered in a channel. Raises NotThere."""
         workspace = self._workspace
+        if not await workspace.present(place.channel):
+            raise NotThere(NOT_HERE)
         channel = await workspace.directory.channel(place.channel)
         team = (await workspace.desk()).team
         here = team.settings.get("report", {}).get(SURFACE) == place.channel
@@ -97,6 +117,8 @@ class Dialogs:
 
     async def submitted(self, view: Mapping[str, Any], user: str) -> None:
         """What was written or chosen in a dialog."""
+        if not await self._workspace.hears(user):
+            return
         metadata = _metadata(view)
         place = Place(
             str(metadata.get("channel")), metadata.get("thread"), user, str(metadata.get("channel")).startswith("D")
@@ -106,6 +128,10 @@ class Dialogs:
             if (answer_id := number(metadata.get("answer"))) is not None:
                 await self._corrected(place, answer_id, _written(view), event_id)
         elif view.get("callback_id") == blocks.REMEMBER:
+            url = str(metadata.get("url") or "")
+            if url and not await self._workspace.present(place.channel):  # it left meanwhile
+                await _tell(url, NOT_HERE)
+                return
             await self._remembered(place, _written(view), event_id, metadata.get("ts"))
         elif view.get("callback_id") == blocks.SETTINGS:
             await self._chosen(place, view)
@@ -169,8 +195,16 @@ class Dialogs:
         except Later as error:  # its trigger will not live until then
             log.warning("a dialog could not be opened", workspace=workspace.key, error=str(error))
             await workspace.outlet.whisper(place, _BUSY)
-        except NotThere:
-            log.info("a dialog could not be opened", workspace=workspace.key)
+        except NotThere as error:
+            log.info("a dialog could not be opened", workspace=workspace.key, error=str(error))
+            await workspace.outlet.whisper(place, _BUSY)
+
+
+async def _tell(url: str, text: str) -> None:
+    """Tells one person something in a channel where the bot may not be; an address that is spent is left."""
+    if url:
+        with contextlib.suppress(NotThere, Unsupported):
+            await respond(url, {"response_type": "ephemeral", "replace_original": False, "text": text})
 
 
 def _metadata(view: Mapping[str, Any]) -> dict[str, Any]:

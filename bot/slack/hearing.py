@@ -14,7 +14,7 @@ from bot import intent, metrics
 from bot.answer import Asked, EmptyQuestion, QuestionTooLong
 from bot.feedback import EmptyCorrection, NothingToForget, TakenBack
 from bot.inbox import aside
-from bot.slack import blocks, noted
+from bot.slack import noted
 from bot.slack.directory import Member
 from bot.slack.outlet import Place, Reply
 from bot.slack.teaching import Teaching
@@ -189,13 +189,14 @@ class Hearing:
         asked = Asked(
             heard.words, heard.member.person.id, heard.channel.audience_id, SURFACE, heard.version, heard.conversation
         )
+        desk = await workspace.desk()
         try:
-            answer = await (await workspace.desk()).answer(asked)
+            with aside():
+                answer = await desk.answer(asked)
         except (EmptyQuestion, QuestionTooLong) as error:
             await workspace.outlet.whisper(heard.place, str(error))
             return
-        made = blocks.private(answer, form=workspace.outlet.form)
-        await workspace.outlet.whisper(heard.place, blocks.fallback(answer.text), made)
+        await workspace.outlet.confide(heard.place, answer)
 
     async def _words(self, raw: str) -> str:
         """What a person wrote, in plain words, without the bot's name."""

@@ -19,9 +19,10 @@ _FATES = {
 _FOLLOWS = {"mention": "when mentioned", "thread": "in threads it is in", "all": "every question"}
 
 
-def home(data: Overview) -> View:
-    """The Home tab, in 100 blocks at most."""
-    return {"type": "home", "callback_id": "home", "blocks": list(_blocks(data))[:100]}
+def home(data: Overview, note: str = "") -> View:
+    """The Home tab, in 100 blocks at most; `note`, in plain words, says above all what became of a press in it."""
+    noted = [section(f"*{safe_mrkdwn(shortened(note, 500))}*")] if note else []
+    return {"type": "home", "callback_id": "home", "blocks": [*noted, *_blocks(data)][:100]}
 
 
 def _blocks(data: Overview) -> Iterator[Block]:
@@ -80,7 +81,8 @@ def _night(night: LastNight) -> str:
 
 def _place(place: Place) -> str:
     known = f"{place.members:,} member{'' if place.members == 1 else 's'} known"
-    return f"#{shortened(place.name, 80)}: answers {_FOLLOWS[place.follow]}, {known}"
+    name = f"#{shortened(place.name, 80)}" if place.name else "a private channel"
+    return f"{name}: answers {_FOLLOWS[place.follow]}, {known}"
 
 
 def _training(source: Connected) -> dict[str, Any]:

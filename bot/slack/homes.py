@@ -16,14 +16,14 @@ class Homes:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
 
-    async def show(self, user: str) -> None:
-        """Publishes a person's Home tab."""
+    async def show(self, user: str, note: str = "") -> None:
+        """Publishes a person's Home tab, with a note at its top where there is something to say."""
         workspace = self._workspace
         member = await workspace.directory.member(user)
         team = (await workspace.desk()).team
         seen = await overview(workspace.database, team, member.person.id, admin=member.admin)
         try:
             async with calling():
-                await workspace.client.views_publish(user_id=user, view=home(seen))
+                await workspace.client.views_publish(user_id=user, view=home(seen, note))
         except (Unsupported, NotThere, NotAllowed) as error:
             log.info("no App Home", workspace=workspace.key, error=str(error))

@@ -57,17 +57,20 @@ class Opinions:
             return
         desk = await workspace.desk()
         meaning = desk.feedbacks.meaning(name)
-        if meaning is None:
+        added = event.get("type") != "reaction_removed"  # taken off it counts no more, whatever it means by now
+        if added and meaning is None:
             return
         async with workspace.database.team(workspace.team_id) as connection:
             post = await posts.get(connection, SURFACE, channel, ts)
+        if post is not None and post.answer_id is None:
+            raise Later(1.0, "The answer it is on is still being written.", patient=True)
         if post is None or post.answer_id is None:
             if event.get("item_user") == workspace.bot_user and attempts < _UNSEEN_TRIES:
                 raise Later(1.0, "The answer it is on is not noted yet.")
             return
         event_id = f"emoji:{event_of(channel, ts)}:{user}:{name.split('::')[0]}"
         place = Place(channel, post.thread, user, channel.startswith("D"))
-        if event.get("type") == "reaction_removed":
+        if not added:
             if await desk.feedbacks.retract(SURFACE, event_id, at(when)):
                 metrics.feedback(SURFACE, "retraction")
                 await workspace.outlet.whisper(place, noted.retracted())

@@ -8,10 +8,10 @@ its event in its metadata; a stream can only when it ends, but then it is the bo
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
@@ -34,6 +34,8 @@ FLUSH_SECONDS = 0.6
 UPDATE_SECONDS = 1.2
 """The same where an answer is written by updating a message: about 50 a minute."""
 _METADATA = "nightschool"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,16 @@ class Outlet:
     def form(self) -> blocks.Form:
         """Which blocks the server takes."""
         return "new" if self.newer else "old"
+
+    async def shaped(self, say: Callable[[blocks.Form], Awaitable[T]]) -> T:
+        """Says something in the form that the server takes; one that refuses the newer gets the older, from then on."""
+        try:
+            return await say(self.form)
+        except Unsupported:
+            if not self.newer:
+                raise
+            self.newer = False
+            return await say("old")
 
     async def post(
         self, place: Place, text: str, made: Sequence[blocks.Block] | None = None, *, event_id: str = "", part: int = 0
@@ -141,17 +153,30 @@ class Outlet:
 
     async def whisper(self, place: Place, text: str, made: Sequence[blocks.Block] | None = None) -> None:
         """Says something to one person only. Where that cannot be, it is left: it only ever confirms."""
+        if not place.channel:  # the App Home, where nothing can be said
+            return
         try:
-            if place.direct:
-                await self.post(place, text, made)
-                return
-            async with calling():
-                await self.client.chat_postEphemeral(
-                    channel=place.channel, user=place.user, thread_ts=place.thread, text=text,
-                    blocks=list(made) if made else None,
-                )  # fmt: skip
+            await self._alone(place, text, made)
         except (NotThere, Unsupported, NotAllowed) as error:
             log.info("a confirmation could not be shown", workspace=self.workspace, error=str(error))
+
+    async def confide(self, place: Place, answer: Answer) -> None:
+        """Shows an answer to one person only, who may post it. Where that cannot be, it is left."""
+        said = blocks.fallback(answer.text)
+        try:
+            await self.shaped(lambda form: self._alone(place, said, blocks.private(answer, form=form)))
+        except (NotThere, Unsupported, NotAllowed) as error:
+            log.info("a private answer could not be shown", workspace=self.workspace, error=str(error))
+
+    async def _alone(self, place: Place, text: str, made: Sequence[blocks.Block] | None) -> None:
+        if place.direct:
+            await self.post(place, text, made)
+            return
+        async with calling():
+            await self.client.chat_postEphemeral(
+                channel=place.channel, user=place.user, thread_ts=place.thread, text=text,
+                blocks=list(made) if made else None,
+            )  # fmt: skip
 
     async def mark(self, channel: str, ts: str, emoji: str) -> None:
         """Puts an emoji on a message; there already, or impossible, is as good."""
@@ -175,9 +200,9 @@ class Outlet:
                     await self.client.assistant_threads_setTitle(
                         channel_id=place.channel, thread_ts=place.thread, title=title
                     )
-        except (Unsupported, NotThere, NotAllowed):
+        except (Unsupported, NotAllowed):
             self.assists = False
-        except Later as error:  # the answer must not wait for it
+        except (NotThere, Later) as error:  # this thread's alone; the answer must not wait for it
             log.info("a status could not be shown", workspace=self.workspace, error=str(error))
 
     async def orphans(self, place: Place, event_id: str, after: str, *, streams: bool = False) -> list[str]:

@@ -28,7 +28,15 @@ class Teaching:
         """Something to remember was taken."""
         await self._confirm(place, memory, noted.remembered)
 
+    async def remembered(self, memory: Memory) -> tuple[str, list[blocks.Block]]:
+        """What confirms that something to remember was taken, and its blocks."""
+        return await self._words(memory, noted.remembered)
+
     async def _confirm(self, place: Place, memory: Memory, said: Confirming) -> None:
+        text, made = await self._words(memory, said)
+        await self._workspace.outlet.whisper(place, text, made)
+
+    async def _words(self, memory: Memory, said: Confirming) -> tuple[str, list[blocks.Block]]:
         workspace = self._workspace
         team = (await workspace.desk()).team
         async with workspace.database.team(workspace.team_id) as connection:
@@ -38,7 +46,7 @@ class Teaching:
         made = [blocks.section(text)]
         if memory.audience_id != everyone.id:
             made.append(blocks.actions([_share(memory)]))
-        await workspace.outlet.whisper(place, text, made)
+        return text, made
 
 
 def _share(memory: Memory) -> dict[str, Any]:

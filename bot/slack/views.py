@@ -69,10 +69,13 @@ def teach_modal(answer_id: int, question: str, text: str, channel: str, thread: 
     return _modal("Teach me", [_asked(question), said, entry], CORRECTION, "Teach", place)
 
 
-def remember_modal(text: str, channel: str, thread: str | None, ts: str) -> View:
-    """To remember something; `text`, what the message at `ts` says, is written there to begin with."""
+def remember_modal(text: str, channel: str, thread: str | None, ts: str, url: str = "") -> View:
+    """To remember something; `text`, what the message at `ts` says, is written there to begin with.
+
+    `url`: where who wrote it is told what went wrong, wherever that is.
+    """
     entry = _entry("What should I know from now on?", "The printer's code is 4711.", text)
-    place = {"channel": channel, "thread": thread, "ts": ts}
+    place = {"channel": channel, "thread": thread, "ts": ts} | ({"url": url} if url else {})
     return _modal("Remember", [entry], REMEMBER, "Remember", place)
 
 

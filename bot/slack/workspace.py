@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.front import Desk, Front
-from bot.slack.calls import SURFACE, calling
+from bot.slack.calls import SURFACE, NotThere, calling
 from bot.slack.directory import Directory
 from bot.slack.outlet import Outlet
 from storage import answers, audiences, sources
@@ -56,11 +56,22 @@ class Workspace:
 
     async def may_change(self, user: str, channel: str) -> bool:
         """Whether somebody may say what the bot does in a channel: its creator, and the workspace's and the bot's admins."""
+        if not await self.hears(user):
+            return False
         if (await self.directory.member(user)).admin:
             return True
         async with calling():
             about = (await self.client.conversations_info(channel=channel)).get("channel") or {}
         return bool(about.get("creator") == user)
+
+    async def present(self, channel: str) -> bool:
+        """Whether the bot is in a channel, and can say something there."""
+        try:
+            async with calling():
+                about = (await self.client.conversations_info(channel=channel)).get("channel") or {}
+        except NotThere:
+            return False
+        return bool(about.get("is_im") or about.get("is_member"))
 
     def permalink(self, channel: str, ts: str, thread: str | None = None) -> str:
         """The address of a message."""

@@ -37,8 +37,9 @@ SELECT id, team_id, surface, event_id, kind, payload, received_at FROM events WH
 UPDATE events SET done_at = clock_timestamp(), payload = '{}', error = %(error)s WHERE id = %(id)s AND done_at IS NULL;
 
 -- name: waiting
--- How many events wait, and for how long the oldest has
-SELECT count(*) AS events, coalesce(extract(epoch FROM clock_timestamp() - min(due_at)), 0)::double precision AS seconds FROM errands;
+-- How many events of a team, or of all, wait, and for how long the oldest has, however often it was put off
+SELECT count(*) AS events, coalesce(extract(epoch FROM clock_timestamp() - min(received_at)), 0)::double precision AS seconds
+FROM errands WHERE %(team)s::bigint IS NULL OR team = %(team)s;
 
 -- name: failed
 -- Events given up since a time

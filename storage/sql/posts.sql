@@ -14,8 +14,8 @@ SELECT * FROM posts WHERE surface = %(surface)s AND channel = %(channel)s AND ke
 SELECT * FROM posts WHERE surface = %(surface)s AND event_id = %(event_id)s ORDER BY part, created_at;
 
 -- name: of_thread
--- What stands in a thread, oldest first
-SELECT * FROM posts WHERE surface = %(surface)s AND channel = %(channel)s AND thread = %(thread)s ORDER BY key;
+-- What stands in a thread, its head included, oldest first
+SELECT * FROM posts WHERE surface = %(surface)s AND channel = %(channel)s AND (thread = %(thread)s OR key = %(thread)s) ORDER BY key;
 
 -- name: drop
 -- An answer was deleted from its place

@@ -147,7 +147,9 @@ async def test_an_admin_sees_channels_sources_and_the_last_night(school: School)
         await nights.end(connection, night.id, "failed", {}, "TrainingFailed: no memory")
     works = (await glance(school, ben, admin=True)).works
     assert works is not None
-    assert works.places == [Place("board", "mention", 1), Place("general", "all", 2)]
+    assert works.places == [Place("", "mention", 1), Place("general", "all", 2)]  # ben is not in the board
+    hers = (await glance(school, nora, admin=True)).works
+    assert hers is not None and [place.name for place in hers.places] == ["board", "general"]
     assert works.sources == [Connected(source, "files", "pages", True, False)]
     assert works.night is not None
     assert (works.night.state, works.night.verdict, works.night.version) == ("failed", "TrainingFailed: no memory", 1)
