@@ -283,6 +283,10 @@ async def test_a_database_that_goes_away_in_the_middle(
         await asyncio.to_thread(work)
 
 
+AWAY_SECONDS = 7.0
+"""Longer than a transaction waits for a connection."""
+
+
 class Listening:
     """A chat platform that notes what it is handed."""
 
@@ -306,7 +310,7 @@ class Listening:
 
 
 async def test_a_database_that_goes_away_while_the_models_load_leaves_no_platform_deaf(
-    database: Database, team: Team, settings: MakeSettings
+    database: Database, team: Team, settings: MakeSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with plugged(database) as cable:
 
@@ -318,7 +322,8 @@ async def test_a_database_that_goes_away_while_the_models_load_leaves_no_platfor
                 if not self.pulled:
                     self.pulled = True
                     await cable.pull()
-                    asyncio.get_running_loop().call_later(2, lambda: plugging.append(asyncio.create_task(cable.plug())))
+                    loop = asyncio.get_running_loop()
+                    loop.call_later(AWAY_SECONDS, lambda: plugging.append(loop.create_task(cable.plug())))
                 return found
 
         plugging: list[asyncio.Task[None]] = []
@@ -330,6 +335,7 @@ async def test_a_database_that_goes_away_while_the_models_load_leaves_no_platfor
             while await front.ready() is not None:  # noqa: ASYNC110 - it has no event of its own
                 await asyncio.sleep(0.05)
             assert plugging, "it was away"
+            assert "waiting for the database" in capsys.readouterr().out
             [(kept, inbox)] = platform.opened
             assert kept is front.database
             await inbox.put(team.id, NewEvent("test", "one", "lane", "kind", {}))

@@ -105,6 +105,7 @@ async def test_an_admin_is_one_for_as_long_as_slack_says_so(office: Office) -> N
         assert person.role == "member"
         await persons.set_role(connection, person.id, "admin")  # by `nightschool people`: stays
     await office.ws.change_user(office.ben, is_admin=False)
+    await office.quiet()
     assert await is_admin()
 
 
