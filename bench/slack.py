@@ -241,9 +241,7 @@ async def measure(
     drain = time.monotonic() - ended
     watching.cancel()
     kept, told = await office.kept(), talk.told()
-    events = [
-        delivery for delivery in office.slack.delivery.events if not _own(delivery, office.slack.workspace.bot.id)
-    ]
+    events = [delivery for delivery in office.slack.delivery.events if not own(delivery, office.slack.workspace.bot.id)]
     acknowledged = [delivery for delivery in events if delivery.acknowledged]
     seconds = [_seconds(delivery) for delivery in acknowledged]
     attempts = [attempt for delivery in events for attempt in delivery.attempts]
@@ -296,7 +294,7 @@ async def _watch(office: Office, queue: list[int]) -> None:
         await asyncio.sleep(1)
 
 
-def _own(delivery: Delivery, bot: str) -> bool:
+def own(delivery: Delivery, bot: str) -> bool:
     """Whether it tells of what the bot itself wrote: such events are acknowledged and not kept."""
     event = delivery.event
     return bot in (event.get("user"), event.get("message", {}).get("user"))

@@ -145,7 +145,7 @@ async def test_who_waits_aside_holds_up_nobody(database, team, surface):
     async with working(database, surface, handler) as inbox:
         for number in range(3 * AT_ONCE + 2):
             await inbox.put(team.id, said(surface, number, str(number)))
-        await until(lambda: quick == [3 * AT_ONCE, 3 * AT_ONCE + 1])
+        await until(lambda: sorted(quick) == [3 * AT_ONCE, 3 * AT_ONCE + 1])
         waiting.set()
         await until(lambda: len(quick) == 3 * AT_ONCE + 2)
 
@@ -166,7 +166,7 @@ async def test_an_errand_under_way_is_not_begun_twice_when_its_lease_runs_out(da
                 "UPDATE errands SET taken_until = now() - interval '1 s' WHERE surface = %s", [surface]
             )
         await inbox.put(team.id, said(surface, 1, "2"))
-        await until(lambda: len(begun) > 1)
+        await until(lambda: len(begun) > 1, 20)
         await asyncio.sleep(0.2)
         assert begun == [0, 1]
         finish.set()
