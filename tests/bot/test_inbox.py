@@ -56,14 +56,14 @@ async def test_events_of_a_lane_come_in_order_and_once(database, team, surface):
 
 async def test_many_at_once_are_written_together(database, team, surface):
     inbox = Inbox(database)
-    await asyncio.gather(*(inbox.put(team.id, said(surface, number, str(number))) for number in range(500)))
+    await asyncio.gather(*(inbox.put(team.id, said(surface, number, str(number))) for number in range(200)))
     seen = set()
 
     async def handler(event, attempts):
         seen.add(event.payload["number"])
 
     async with working(database, surface, handler):
-        await until(lambda: len(seen) == 500, 30)
+        await until(lambda: len(seen) == 200, 60)
 
 
 async def test_what_fails_is_tried_again_and_in_the_end_given_up(database, team, surface, monkeypatch):

@@ -210,6 +210,7 @@ class Cable:
         parts = conninfo_to_dict(database.url)
         self._host, self._port = str(parts["host"]), int(parts.get("port") or 5432)
         self._open: set[asyncio.StreamWriter] = set()
+        self._ways: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
         self._parts = parts
@@ -227,6 +228,7 @@ class Cable:
         self._server.close()
         for writer in list(self._open):
             writer.transport.abort()
+        await asyncio.gather(*self._ways, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._host.startswith("/"):
@@ -234,6 +236,13 @@ class Cable:
         else:
             there = await asyncio.open_connection(self._host, self._port)
         self._open |= {writer, there[1]}
+        way = asyncio.current_task()
+        assert way is not None and self._server is not None
+        self._ways.add(way)
+        way.add_done_callback(self._ways.discard)
+        if not self._server.is_serving():  # pulled out while it was being made
+            writer.transport.abort()
+            there[1].transport.abort()
         await asyncio.gather(self._pump(reader, there[1]), self._pump(there[0], writer))
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

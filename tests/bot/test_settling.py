@@ -74,6 +74,7 @@ async def test_an_admin_of_the_surface_settles_it_and_becomes_none_here(school: 
     assert person and person.role == "member"
 
 
+@pytest.mark.slow
 async def test_what_is_settled_stays_so_whoever_decides_again(school: School) -> None:
     hers, theirs, *_ = await dispute(school)
     boss = await school.person("Ada", "admin")
@@ -93,6 +94,7 @@ async def test_what_is_settled_stays_so_whoever_decides_again(school: School) ->
     assert len(await shown(school)) == 1
 
 
+@pytest.mark.slow
 async def test_what_is_gone_or_no_dispute_is_not_settled(school: School) -> None:
     hers, theirs, *_ = await dispute(school)
     boss, takes = await school.person("Ada", "admin"), school.feedbacks()
@@ -108,6 +110,7 @@ async def test_what_is_gone_or_no_dispute_is_not_settled(school: School) -> None
         await settle(school.database, school.team, hers.id, theirs.id, boss)
 
 
+@pytest.mark.slow
 async def test_a_third_who_was_held_back_against_what_went_stands_until_a_night_weighs_it(school: School) -> None:
     await school.person("Ola", "admin")
     hers, theirs, *_ = await dispute(school)

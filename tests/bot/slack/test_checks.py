@@ -100,7 +100,9 @@ async def test_events_that_are_late_or_given_up(given: Given, database: Database
     async with database.team(team.id) as connection:
         await events.store(connection, [NewEvent("slack", "message:C1:1", "C1:", "message", {})])
     async with database.system() as connection:
-        await connection.execute("UPDATE errands SET due_at = now() - interval '5 minutes' WHERE team = %s", [team.id])
+        await connection.execute(
+            "UPDATE errands SET received_at = now() - interval '5 minutes' WHERE team = %s", [team.id]
+        )
     late = (await said(checks.below(given(), database, team)))["slack events"]
     assert late.state == "warn" and "the oldest for" in late.found and "nightschool serve" in late.to_do
     async with database.team(team.id) as connection:
