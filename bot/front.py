@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -51,12 +50,15 @@ class Desk:
 class Front:
     """What a surface needs of this process. `desk()` is that of the settings' team, `desk(id)` another team's.
 
-    `models` are lent by whoever has some loaded; without them it loads its own.
+    `models` are lent by whoever has some loaded; without them it loads its own. `woken` is called once it is awake.
     """
 
-    def __init__(self, settings: Settings, models: Models | None = None) -> None:
+    def __init__(
+        self, settings: Settings, models: Models | None = None, woken: Callable[[], None] = lambda: None
+    ) -> None:
         self.settings = settings
         self._models = models
+        self._woken = woken
         self.broken: NightschoolError | None = None
         self._assembly: Assembly | None = None
         self._desks: dict[int, Desk] = {}
@@ -89,7 +91,6 @@ class Front:
                 self.broken = error
                 return
             finally:
-                gc.unfreeze()
                 self._opened.clear()
                 for desk in self._desks.values():
                     desk.indexing.stop()
@@ -101,9 +102,7 @@ class Front:
         if not self._desks:
             self._desks = {assembly.team.id: await _desk(assembly)}
             log.info("awake", team=assembly.team.key)
-            # A full collection looks at all that the models' libraries made: half a second in which nothing is
-            # acknowledged. What is there now stays, so it need not be looked at.
-            gc.freeze()
+            self._woken()
             await _warn_of_another_embedder(assembly)
         async for _ in assembly.database.listen(adapters.CHANNEL, gap=""):  # one connection for all teams
             for desk in list(self._desks.values()):

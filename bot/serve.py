@@ -6,6 +6,7 @@ A chat platform plugs in as a Service: see `services`.
 
 import asyncio
 import contextlib
+import gc
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
@@ -216,7 +217,9 @@ def application(
 
 async def serve(settings: Settings) -> None:
     """Serves until cancelled. Raises PortTaken, and what makes the colleague impossible to wake."""
-    front = Front(settings)
+    # A full collection looks at all that the models' libraries made: half a second in which nothing is acknowledged. What
+    # is there once it is awake stays, so it need not be looked at.
+    front = Front(settings, woken=gc.freeze)
     with contextlib.closing(bound(settings.listen_host, settings.listen_port)) as listening:
         servers: list[Server] = []
 
