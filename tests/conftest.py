@@ -3,6 +3,7 @@ demand.
 """
 
 import os
+import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -30,6 +31,14 @@ async def database(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Da
     database = await Database.open(None, tmp_path_factory.mktemp("database"))
     yield database
     await database.close()
+
+
+@pytest.fixture(autouse=True)
+def own_dtype() -> Iterator[None]:
+    """A test begins with torch's own default dtype: one stopped while a model loads leaves another behind."""
+    if torch := sys.modules.get("torch"):
+        torch.set_default_dtype(torch.float32)
+    yield
 
 
 @pytest.fixture

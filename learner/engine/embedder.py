@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learner.engine.device import best_device, best_dtype
+from learner.engine.loading import ALONE
 from learner.engine.packaged import identity
 
 _CHUNK = 64
@@ -32,9 +33,10 @@ class Embedder:
 
         logging.disable_progress_bar()
         self.name = identity(folder)
-        self._model = SentenceTransformer(
-            str(folder), local_files_only=True, model_kwargs={"dtype": best_dtype(best_device())}
-        )
+        with ALONE:
+            self._model = SentenceTransformer(
+                str(folder), local_files_only=True, model_kwargs={"dtype": best_dtype(best_device())}
+            )
         self._dimension = int(self._model.get_embedding_dimension())
         # The same statements are embedded as passages, as memories and when they are selected: 3 kB each (768 dimensions).
         self._vectors: dict[str, NDArray[np.float32]] = {}

@@ -26,6 +26,7 @@ from learner.engine.engine import (
     Message,
     PromptTooLong,
 )
+from learner.engine.loading import ALONE
 from learner.engine.lora import Adapter, LoraBank
 from learner.engine.packaged import identity, model_folder
 from learner.engine.packed import pack_linears
@@ -81,9 +82,10 @@ class LocalEngine:
         transformers_logging.disable_progress_bar()
         try:
             config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                str(folder), dtype=self._dtype, local_files_only=True, use_safetensors=True
-            )
+            with ALONE:
+                loaded: Any = AutoModelForCausalLM.from_pretrained(
+                    str(folder), dtype=self._dtype, local_files_only=True, use_safetensors=True
+                )
             tokenizer = load_tokenizer(folder)
         except (OSError, ValueError, KeyError) as error:
             raise EngineError(
