@@ -1,7 +1,6 @@
 """What an emoji on an answer counts as: a thumb up, a thumb down, or nothing. A team may say otherwise of each."""
 
 import re
-from dataclasses import replace
 
 from storage import teams
 from storage.database import Database
@@ -40,10 +39,4 @@ async def choose(database: Database, team: Team, emoji: str, says: str | None) -
     if not _NAME.fullmatch(name):
         raise NoEmoji
     async with database.system() as connection:
-        now = await teams.hold(connection, team.id)
-        own = {one: said for one, said in now.settings.get("emoji", {}).items() if one != name}
-        if says is not None:
-            own[name] = says
-        now = replace(now, settings=now.settings | {"emoji": own})
-        await teams.update(connection, now)
-    return now
+        return await teams.choose(connection, team.id, "emoji", name, says)

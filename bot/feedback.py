@@ -32,7 +32,7 @@ _CORRECTING = re.compile(
     re.IGNORECASE,
 )
 _FORGET_SCORE = 0.55
-_MOST_CHARACTERS = 2000
+MOST_CHARACTERS = 2000
 _DIGITS = 18  # of a memory's number: more do not fit into the database's
 _RIVALS = 20
 _ABOUT = 0.55
@@ -342,9 +342,9 @@ class Feedbacks:
         statement = statement_of(text)
         if not re.search(r"\w", statement):
             raise EmptyCorrection("Say what would have been right, for example: no, it is 40 euros.")
-        if len(statement) > _MOST_CHARACTERS:
+        if len(statement) > MOST_CHARACTERS:
             raise EmptyCorrection(
-                f"A correction has at most {_MOST_CHARACTERS:,} characters; give me the rest as a document."
+                f"A correction has at most {MOST_CHARACTERS:,} characters; give me the rest as a document."
             )
         return statement
 

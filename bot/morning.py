@@ -58,13 +58,7 @@ async def announced(
 async def set_report_place(database: Database, team: Team, surface: str, channel: str | None) -> Team:
     """Chooses where on a surface the team's morning report is posted, None: nowhere; returns the team as it is now."""
     async with database.system() as connection:
-        now = await teams.hold(connection, team.id)
-        places = {name: place for name, place in now.settings.get("report", {}).items() if name != surface}
-        if channel is not None:
-            places[surface] = channel
-        now = replace(now, settings=now.settings | {"report": places})
-        await teams.update(connection, now)
-    return now
+        return await teams.choose(connection, team.id, "report", surface, channel)
 
 
 async def unsettled(database: Database, team: Team) -> list[Conflict]:

@@ -1,7 +1,7 @@
 """Teams: the tenants. All functions take a system connection."""
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from storage.database import Connection
@@ -42,6 +42,16 @@ async def hold(connection: Connection, id: int) -> Team:
     if row is None:
         raise NotFound(f"There is no team with the id {id}; nothing was changed.")
     return made(Team, row)
+
+
+async def choose(connection: Connection, id: int, setting: str, key: str, value: str | None) -> Team:
+    """Sets one entry of a setting that is a mapping, None: takes it out; returns the team as it is now. Raises NotFound."""
+    now = await hold(connection, id)
+    others = {name: chosen for name, chosen in now.settings.get(setting, {}).items() if name != key}
+    entries = others if value is None else others | {key: value}
+    now = replace(now, settings=now.settings | {setting: entries})
+    await update(connection, now)
+    return now
 
 
 async def all(connection: Connection) -> list[Team]:

@@ -30,7 +30,7 @@ from bot.slack.calls import SURFACE, NotThere, Revoked, client
 from bot.slack.commands import COMMAND, Commands
 from bot.slack.dialogs import Dialogs
 from bot.slack.directory import RENEW_SECONDS, Directory
-from bot.slack.hearing import Hearing, Keeping
+from bot.slack.hearing import Hearing
 from bot.slack.homes import Homes
 from bot.slack.incoming import event_id, kind, lane, number, workspace_of
 from bot.slack.installations import Installed, Workspaces
@@ -172,7 +172,7 @@ class SlackApp:
             context["attempts"] = context[KEPT]
             event = body.get("event") or {}
             if event.get("type") == "message":  # before Bolt's assistant, which would swallow edits and deletions
-                await Hearing(workspace, Keeping(workspace)).message(event, context["attempts"])
+                await Hearing(workspace).message(event, context["attempts"])
                 return BoltResponse(status=200, body="")
             await next()
             return None
@@ -236,7 +236,7 @@ class SlackApp:
         @bolt.event("app_mention")
         async def mentioned(context: Any, event: dict[str, Any]) -> None:
             workspace: Workspace = context["workspace"]
-            await Hearing(workspace, Keeping(workspace)).message(event, context["attempts"])
+            await Hearing(workspace).message(event, context["attempts"])
 
         @bolt.event("reaction_added")
         @bolt.event("reaction_removed")

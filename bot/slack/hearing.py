@@ -16,6 +16,7 @@ from bot.feedback import EmptyCorrection, NothingToForget, TakenBack
 from bot.inbox import aside
 from bot.slack import noted
 from bot.slack.directory import Member
+from bot.slack.incoming import SPOKEN
 from bot.slack.outlet import Place, Reply
 from bot.slack.teaching import Teaching
 from bot.slack.text import mentions, plain, shortened, without_mention
@@ -27,7 +28,6 @@ from storage.messages import NewMessage
 
 log = structlog.get_logger(__name__)
 
-_SPOKEN = {None, "file_share", "me_message", "thread_broadcast"}
 _TURNED = {"channel_convert_to_private", "channel_convert_to_public"}
 _USER = re.compile(r"<@([UW][A-Z0-9]+)")
 _NOTHING_SAID = "Ask me anything about the team, or tell me: “remember that …”, “forget …”, “no, it is …”."
@@ -75,10 +75,10 @@ class Heard:
 class Hearing:
     """Works off the messages of a workspace."""
 
-    def __init__(self, workspace: Workspace, keep: "Keeping") -> None:
+    def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._teaching = Teaching(workspace)
-        self._keep = keep
+        self._keep = Keeping(workspace)
 
     async def message(self, event: dict[str, Any], attempts: int) -> None:
         """A message or a mention, as it comes in an event."""
@@ -89,7 +89,7 @@ class Hearing:
             await self._deleted(event)
         elif subtype in _TURNED:  # Slack has no other event for it
             await self._workspace.directory.changed(str(event.get("channel")))
-        elif subtype in _SPOKEN and (heard := await self._heard(event)):
+        elif subtype in SPOKEN and (heard := await self._heard(event)):
             await self._said(heard, attempts)
             workspace = self._workspace
             async with workspace.database.team(workspace.team_id) as connection:

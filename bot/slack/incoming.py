@@ -11,7 +11,8 @@ from typing import Any
 
 _OBJECTS = ("event", "user", "team", "channel", "message", "container", "view")
 _DIGITS = 18  # more do not fit into the database's numbers
-_SAID = {None, "file_share", "me_message", "thread_broadcast"}
+SPOKEN = {None, "file_share", "me_message", "thread_broadcast"}
+"""Subtypes of the messages that say something."""
 
 
 def event_id(body: Mapping[str, Any]) -> str:
@@ -76,7 +77,7 @@ def number(value: object) -> int | None:
 
 
 def _is_message(event: Mapping[str, Any]) -> bool:
-    return event.get("type") in ("message", "app_mention") and event.get("subtype") in _SAID and bool(event.get("ts"))
+    return event.get("type") in ("message", "app_mention") and event.get("subtype") in SPOKEN and bool(event.get("ts"))
 
 
 def _digest(body: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from bot.feedback import MOST_CHARACTERS
 from bot.slack.blocks import (
     CORRECTION,
     FOLLOW,
@@ -27,7 +28,6 @@ from storage.answers import Answer
 from storage.channels import Follow
 from storage.memories import Memory
 
-_MOST_CHARACTERS = 2000
 _SHOWN = 10
 _FOLLOWS: dict[Follow, tuple[str, str]] = {
     "mention": ("When I am mentioned", "I answer where somebody writes my name."),
@@ -126,10 +126,10 @@ def _entry(label: str, example: str, text: str = "") -> Block:
         "type": "plain_text_input",
         "action_id": TEXT,
         "multiline": True,
-        "max_length": _MOST_CHARACTERS,
+        "max_length": MOST_CHARACTERS,
         "placeholder": words(example),
     }
-    if begun := split(text, _MOST_CHARACTERS):
+    if begun := split(text, MOST_CHARACTERS):
         entry["initial_value"] = begun[0]
     return _input(TEXT, label, entry)
 
