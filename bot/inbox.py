@@ -16,6 +16,7 @@ import structlog
 
 from bot import metrics
 from bot.probes import AWAY
+from bot.together import together
 from storage import events, teams
 from storage.database import Database
 from storage.errors import NightschoolError
@@ -149,15 +150,13 @@ class Inbox:
     async def run(self, handlers: Mapping[str, Handler]) -> None:
         """Works off the events of these surfaces until cancelled; what was under way is then free for the next at once."""
         await self._database.expect_posts()
-        tasks = [
-            asyncio.create_task(work) for work in (self._listen(), self._beat(), self._sweep(), self._take(handlers))
-        ]
         try:
-            await asyncio.gather(*tasks)
+            await together(self._listen(), self._beat(), self._sweep(), self._take(handlers))
         finally:
-            for task in [*tasks, *self._under_way.values()]:
+            under_way = list(self._under_way.values())
+            for task in under_way:
                 task.cancel()
-            await asyncio.gather(*tasks, *self._under_way.values(), return_exceptions=True)
+            await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _listen(self) -> None:
         async for _ in self._database.listen(events.CHANNEL, gap=""):

@@ -23,6 +23,7 @@ from bot.front import Front, NotReady
 from bot.inbox import Inbox
 from bot.probes import AWAY, Server, bound, probes, served
 from bot.settings import Settings
+from bot.together import together
 from storage.answers import Answer
 from storage.database import Database
 from storage.errors import NightschoolError, UnknownAnswer
@@ -148,7 +149,7 @@ async def _serve_surfaces(front: Front, connected: Sequence[Service]) -> None:
     inbox = Inbox(database)
     for service in connected:
         service.open(database, inbox)
-    await asyncio.gather(
+    await together(
         inbox.run({service.surface: service.handle for service in connected}),
         *(service.live() for service in connected),
     )
@@ -173,9 +174,9 @@ def application(
         try:
             yield
         finally:
-            for task in living:
+            for task in reversed(living):  # the front last: what is put off until later needs its database
                 task.cancel()
-            for outcome in await asyncio.gather(*living, return_exceptions=True):
+                [outcome] = await asyncio.gather(task, return_exceptions=True)
                 if isinstance(outcome, NightschoolError):
                     front.broken = front.broken or outcome
                 elif isinstance(outcome, Exception):

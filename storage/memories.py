@@ -349,8 +349,15 @@ async def of_feedback(connection: Connection, ids: Sequence[int]) -> list[Memory
 
 
 async def retract_feedback(connection: Connection, feedback_id: int) -> None:
-    """Retracts the memories made from a feedback that was taken back."""
-    await _retract(connection, await _ids(connection, "of_feedback", feedback_id), "retracted")
+    """Retracts the memories made from a feedback that was taken back, as though they had never been.
+
+    What they had overridden stands again, even where they were overridden themselves: whoever takes a word back asks anew
+    what the others' words contradict, so that it does not matter which of them came first.
+    """
+    ids = await _ids(connection, "of_feedback", feedback_id)
+    freed = await (await connection.execute(_SQL["let_go"], {"ids": ids})).fetchall()
+    await connection.execute(_SQL["stand_again"], {"ids": [row["id"] for row in freed if row["stands"]]})
+    await _retract(connection, ids, "retracted")
 
 
 async def _note(connection: Connection, new: NewMemory, *, anew: bool) -> int:

@@ -392,12 +392,15 @@ class Reply:
             await posts.save(connection, self._post(self._ts, None, 0))
 
     async def _stopped(self) -> None:
-        """Stops showing pieces, but not in the middle of a call: whether Slack had it must be known."""
+        """Stops showing pieces, but not in the middle of a call, unless cancelled itself: whether Slack had it must be known."""
         writing, self._writing = self._writing, None
         if writing is not None:
-            async with self._calling:
+            try:
+                async with self._calling:
+                    pass
+            finally:
                 writing.cancel()
-            await asyncio.gather(writing, return_exceptions=True)
+                await asyncio.gather(writing, return_exceptions=True)
 
     async def _ended(self, ts: str) -> None:
         """Ends a stream as it stands; a message that is none, or is gone, is as good."""

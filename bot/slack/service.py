@@ -22,6 +22,7 @@ from bot.slack.calls import SURFACE, calling, client
 from bot.slack.incoming import shaped
 from bot.slack.installations import Workspaces
 from bot.slack.oauth import INSTALL_PATH, REDIRECT_PATH, oauth_flow
+from bot.together import together
 from bot.vault import Vault
 from storage.database import Database
 from storage.errors import NightschoolError
@@ -78,7 +79,7 @@ class SlackService:
         going = [self._app.renew(), self._greeted()]
         if self._settings.mode == "socket":
             going.append(self._socket())
-        await asyncio.gather(*going)
+        await together(*going)
 
     def router(self) -> APIRouter:
         """POST /slack/events over HTTP; GET /slack/install and its redirect where the app is installed by OAuth."""

@@ -5,16 +5,17 @@ SELECT * FROM unnest(%(surfaces)s::text[], %(event_ids)s::text[], %(lanes)s::tex
 ON CONFLICT (team_id, surface, event_id) DO NOTHING;
 
 -- name: take
--- Take the oldest errands that are due, one a lane: a lane's next waits for the one before it. A lease that ran out is free again
+-- Take the oldest errands that are due, one a lane: a lane's next waits for the one before it. A lease that ran out is free again.
+-- The lanes' firsts are found in one pass: asking of each errand whether one stands before it is quadratic, and slower still
+-- while a long transaction elsewhere keeps those that are done from being swept
+WITH firsts AS MATERIALIZED (
+  SELECT min(id) AS id FROM errands WHERE surface = ANY(%(surfaces)s::text[]) GROUP BY team, surface, lane
+)
 UPDATE errands SET taken_until = clock_timestamp() + %(seconds)s * interval '1 second', attempts = attempts + 1
 FROM (
-  SELECT id, taken_until IS NOT NULL AS again FROM errands e
-  WHERE surface = ANY(%(surfaces)s::text[]) AND due_at <= clock_timestamp()
-    AND (taken_until IS NULL OR taken_until < clock_timestamp())
-    AND NOT EXISTS (
-      SELECT FROM errands o WHERE o.team = e.team AND o.surface = e.surface AND o.lane = e.lane AND o.id < e.id
-    )
-  ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+  SELECT e.id, e.taken_until IS NOT NULL AS again FROM errands e JOIN firsts USING (id)
+  WHERE e.due_at <= clock_timestamp() AND (e.taken_until IS NULL OR e.taken_until < clock_timestamp())
+  ORDER BY e.id LIMIT %(limit)s FOR UPDATE OF e SKIP LOCKED
 ) free
 WHERE errands.id = free.id
 RETURNING errands.id, errands.team, errands.event, errands.attempts, free.again;

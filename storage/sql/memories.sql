@@ -166,6 +166,11 @@ UPDATE memories m SET superseded_by = o.superseded_by FROM memories o
 WHERE o.team_id = m.team_id AND o.id = m.superseded_by AND o.reason = ANY(%(gone)s::text[])
 RETURNING m.id, m.superseded_by IS NULL AND m.reason = 'overridden' AS stands;
 
+-- name: let_go
+-- Let memories override nothing
+UPDATE memories SET superseded_by = NULL WHERE superseded_by = ANY(%(ids)s::bigint[])
+RETURNING id, reason = 'overridden' AS stands;
+
 -- name: forget
 -- Forget a memory by request
 UPDATE memories SET former_state = CASE WHEN reason IS NULL THEN state ELSE former_state END, state = 'forgotten', reason = 'asked',

@@ -91,16 +91,30 @@ class Office:
         return found
 
     async def quiet(self) -> None:
-        """Waits until every event is delivered and worked off."""
+        """Waits until every event is delivered and worked off; says what hangs if that takes half a minute."""
         await self.slack.delivery.settled()
-        async with asyncio.timeout(30):
-            while await self._pending():  # noqa: ASYNC110 - another process may work it off
-                await asyncio.sleep(0.02)
+        try:
+            async with asyncio.timeout(30):
+                while await self._pending():  # noqa: ASYNC110 - another process may work it off
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            for task in asyncio.all_tasks():
+                task.print_stack(limit=12)
+            raise AssertionError(f"events are still not worked off: {await self._hanging()}") from None
 
     async def whispers(self, user: Any, saying: str = "") -> list[str]:
         """What was said to one person alone, once something with these words was."""
         await self.quiet()
         return [one.text for one in self.ws.ephemeral(user) if saying in one.text]
+
+    async def _hanging(self) -> list[Any]:
+        async with self.database.system() as connection:
+            errands = await connection.execute("SELECT * FROM errands ORDER BY id LIMIT 20")
+            running = await connection.execute(
+                "SELECT pid, state, wait_event_type, wait_event, now() - query_start AS age, left(query, 120) AS query,"
+                " pg_blocking_pids(pid) AS blocked_by FROM pg_stat_activity WHERE state <> 'idle' AND pid <> pg_backend_pid()"
+            )
+            return [*await errands.fetchall(), *await running.fetchall()]
 
     async def _pending(self) -> int:
         async with self.database.system() as connection:
@@ -132,6 +146,7 @@ def words(blocks: Any) -> str:
 @contextlib.asynccontextmanager
 async def serving(settings: Settings, models: Models | None, port: int) -> AsyncIterator[tuple[Front, Server]]:
     """`serve` on a port until the block ends; awake at its beginning."""
+    before = asyncio.all_tasks()
     front = Front(settings, models)
     servers: list[Server] = []
     app = application(front, connected=services(front))
@@ -146,6 +161,23 @@ async def serving(settings: Settings, models: Models | None, port: int) -> Async
     finally:
         servers[0].should_exit = True
         await asyncio.gather(running, return_exceptions=True)
+        await asyncio.sleep(0)
+        left = [await_chain(task) for task in asyncio.all_tasks() - before]
+        left = [chain for chain in left if any(name.startswith(OURS) for name in chain)]
+        assert not left, f"what served has left behind: {left}"
+
+
+OURS = ("bot.", "storage.", "learner.")
+
+
+def await_chain(task: "asyncio.Task[Any]") -> list[str]:
+    """What a task waits in, from the outside in: "module.function:line"."""
+    waits: Any = task.get_coro()
+    chain = []
+    while waits is not None and (frame := getattr(waits, "cr_frame", getattr(waits, "ag_frame", None))) is not None:
+        chain.append(f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}:{frame.f_lineno}")
+        waits = getattr(waits, "cr_await", getattr(waits, "ag_await", None))
+    return chain
 
 
 @pytest.fixture
