@@ -23,7 +23,7 @@ demo: $(READY)
 	$(BIN)/nightschool demo $(if $(DOCS),--docs "$(DOCS)")
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --timeout=3600

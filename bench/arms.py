@@ -41,7 +41,8 @@ class Arms:
         self._reading = asyncio.Lock()
 
     @property
-    def _adapter(self) -> str | None:
+    def name(self) -> str | None:
+        """The engine's name for the serving adapter; None before the first."""
         version = self._colleague.serving
         return f"{self._school.team.key}-{version.id}" if version else None
 
@@ -53,7 +54,7 @@ class Arms:
         """The model with the nearest passage and its neighbours in its prompt: more passages made a small model worse."""
         found = await self._around(question)
         prompt = open_book(question, [(passage.heading, passage.text) for passage in found])
-        return await self._said(prompt, self._adapter if adapter else None)
+        return await self._said(prompt, self.name if adapter else None)
 
     async def adapter_notes(self, question: str) -> Said:
         """The adapter with the same passages in its prompt."""
@@ -61,7 +62,7 @@ class Arms:
 
     async def adapter(self, question: str) -> Said:
         """The adapter alone, asked in the person's own words."""
-        return await self._said(closed_book(question), self._adapter)
+        return await self._said(closed_book(question), self.name)
 
     async def adapter_cued(self, question: str) -> Said:
         """The adapter alone, asked the trained question of the nearest memory that it knows, in doubt of up to three.
@@ -71,7 +72,7 @@ class Arms:
         meant = await self.meant(question)
         if not meant:
             return Said("", 0, refused=True)
-        said = [await self._said(closed_book(cue), self._adapter) for _, cue in meant]
+        said = [await self._said(closed_book(cue), self.name) for _, cue in meant]
         return Said("\n".join(s.text for s in said), sum(s.tokens for s in said), memory_id=meant[0][0].id)
 
     async def meant(self, question: str) -> list[tuple[Memory, str]]:

@@ -78,8 +78,8 @@ async def measure(minutes: float, seed: int, kept: Path | None) -> dict[str, Any
             seconds = time.monotonic() - started
             await colleague.wake()
 
-            studied = await _studied(school)
-            covered = [q for q in answerable if any(_answers(m, q) for m in studied)]
+            known = await studied(school)
+            covered = [q for q in answerable if any(answers_it(m, q) for m in known)]
             alone = await asked(arms.adapter_cued, covered)
             uncued = await asked(arms.adapter, covered)
             after = await asked(arms.product, [q for q in questions if q.kind != "correction"])
@@ -121,7 +121,7 @@ async def measure(minutes: float, seed: int, kept: Path | None) -> dict[str, Any
         "tokens_weights_median": _median(s.tokens for _, s in alone),
         "tokens_notes_median": _median(s.tokens for _, s in with_notes),
         "notes_right": share(with_notes),
-        "memories_studied": len(studied),
+        "memories_studied": len(known),
         "nights": [night.state, second.state],
         "night_seconds": round(seconds, 1),
         "step_seconds": {name: round(step.seconds, 1) for name, step in night.steps.items()},
@@ -143,13 +143,14 @@ async def asked(arm: Callable[[str], Awaitable[Said]], questions: Sequence[Quest
     return list(await asyncio.gather(*map(one, questions)))
 
 
-def _answers(memory: Memory, question: Question) -> bool:
+def answers_it(memory: Memory, question: Question) -> bool:
     """True where a memory answers a question: what it says is right, and it is of a page (or the chat) that is asked about."""
     there = Path(memory.uri).name in question.documents if question.documents else memory.kind == "message"
     return there and question.right(memory.statement)
 
 
-async def _studied(school: Any) -> list[Memory]:
+async def studied(school: Any) -> list[Memory]:
+    """What the serving version was trained on."""
     async with school.database.team(school.team.id) as connection:
         return await memories.of_states(connection, ["studied", "learnt"])
 
@@ -158,7 +159,7 @@ async def _quiz(school: Any, arms: Arms) -> tuple[int, float | None]:
     """Machine-written questions about studied memories that were never trained: (asked, share whose memory comes first)."""
     async with school.database.team(school.team.id) as connection:
         quiz = await examples.quiz(connection)
-    known = {memory.id for memory in await _studied(school)}
+    known = {memory.id for memory in await studied(school)}
     mine = [example for example in quiz if example.memory_id in known]
     first = [(await arms.meant(example.question))[:1] for example in mine]
     return len(mine), _mean(bool(f) and f[0][0].id == e.memory_id for f, e in zip(first, mine, strict=True))

@@ -290,6 +290,7 @@ class Feedbacks:
             vector = (await embed_statements(self._embedder, [(memory.context, memory.statement)]))[0]
             near = [one.memory for one in await self._rivals(connection, memory, vector)]
             others |= {one.id: one for one in near if one.kind in select.TOLD}
+            others |= {memory.id: memory} if memory.reason is None else {}  # told more than once
         for id, memory in sorted(others.items()):
             vector = (await embed_statements(self._embedder, [(memory.context, memory.statement)]))[0]
             gives_way = await self._contradicted(connection, memory, vector)

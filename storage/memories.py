@@ -349,7 +349,7 @@ async def of_feedback(connection: Connection, ids: Sequence[int]) -> list[Memory
 
 
 async def retract_feedback(connection: Connection, feedback_id: int) -> None:
-    """Retracts the memories made from a feedback that was taken back, as though they had never been.
+    """Retracts the memories made from a feedback that was taken back, as though it had never been; told again they stand.
 
     What they had overridden stands again, even where they were overridden themselves: whoever takes a word back asks anew
     what the others' words contradict, so that it does not matter which of them came first.
@@ -357,7 +357,8 @@ async def retract_feedback(connection: Connection, feedback_id: int) -> None:
     ids = await _ids(connection, "of_feedback", feedback_id)
     freed = await (await connection.execute(_SQL["let_go"], {"ids": ids})).fetchall()
     await connection.execute(_SQL["stand_again"], {"ids": [row["id"] for row in freed if row["stands"]]})
-    await _retract(connection, ids, "retracted")
+    told = {row["id"] for row in await (await connection.execute(_SQL["still_told"], {"ids": ids})).fetchall()}
+    await _retract(connection, [id for id in ids if id not in told], "retracted")
 
 
 async def _note(connection: Connection, new: NewMemory, *, anew: bool) -> int:
@@ -372,6 +373,8 @@ async def _note(connection: Connection, new: NewMemory, *, anew: bool) -> int:
             await connection.execute(_SQL["stand_again"], {"ids": [row["id"]]})
         values |= {"id": row["id"], "unchanged": row["unchanged"] and not anew, "shared": not (gone and anew)}
         await connection.execute(_SQL["renote"], values)
+    if new.feedback_id is not None:
+        await connection.execute(_SQL["note_telling"], values | {"id": row["id"]})
     return int(row["id"])
 
 

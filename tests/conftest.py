@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from learner.engine.local import LocalEngine
     from tests.school import School
 
+# A console that begins with it keeps its width, whatever a test sets; pytest-xdist sets it for its workers.
+os.environ.pop("COLUMNS", None)
+
 CACHE = Path(os.environ.get("NIGHTSCHOOL_TEST_CACHE", Path(__file__).parent.parent / ".nightschool"))
 
 

@@ -171,9 +171,21 @@ class SlackService:
                 why = refusal.response.get("error") if isinstance(refusal, SlackApiError) else str(error)
                 log.error("Slack refuses the socket: check NIGHTSCHOOL_SLACK__APP_TOKEN", error=why)
             finally:
-                with contextlib.suppress(Exception):
-                    await handler.close_async()  # type: ignore[no-untyped-call]
+                await _closed(handler)
             await asyncio.sleep(AGAIN_SECONDS)
+
+
+async def _closed(handler: AsyncSocketModeHandler) -> None:
+    """Closes a socket with all that the SDK runs for it, of which it leaves some where the connection is broken."""
+    client = handler.client
+    try:
+        with contextlib.suppress(Exception):
+            await handler.close_async()  # type: ignore[no-untyped-call]
+    finally:
+        running = (client.message_processor, client.current_session_monitor, client.message_receiver)
+        for task in [task for task in running if task is not None]:
+            task.cancel()
+        await client.aiohttp_client_session.close()
 
 
 async def _read(request: Request) -> bytes | None:

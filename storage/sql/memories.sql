@@ -33,7 +33,11 @@ UPDATE memories m SET document_id = coalesce(%(document_id)s, document_id), cont
   audience_id = CASE WHEN everyones.yes THEN m.audience_id ELSE %(audience_id)s END,
   trainable = (everyones.yes AND m.trainable) OR %(trainable)s,
   author = %(author)s, feedback_id = coalesce(%(feedback_id)s, feedback_id),
-  said_at = CASE WHEN %(unchanged)s THEN least(said_at, %(said_at)s) ELSE coalesce(%(said_at)s, said_at) END,
+  said_at = CASE
+    WHEN %(unchanged)s THEN least(said_at, %(said_at)s)
+    WHEN m.kind IN ('correction', 'pinned') THEN greatest(said_at, %(said_at)s)
+    ELSE coalesce(%(said_at)s, said_at)
+  END,
   reason = CASE WHEN superseded_by IS NULL THEN reason ELSE 'overridden' END
 FROM (
   SELECT %(shared)s AND EXISTS (
@@ -42,6 +46,19 @@ FROM (
   ) AS yes
 ) everyones
 WHERE m.id = %(id)s;
+
+-- name: note_telling
+-- Note that a memory was told by a feedback
+INSERT INTO tellings (memory_id, feedback_id, said_at) VALUES (%(id)s, %(feedback_id)s, coalesce(%(said_at)s, clock_timestamp()))
+ON CONFLICT DO NOTHING;
+
+-- name: still_told
+-- Let those of some memories that were told by a feedback that stands be said when the last of these told them
+UPDATE memories m SET said_at = told.last FROM (
+  SELECT t.memory_id AS id, max(t.said_at) AS last FROM tellings t JOIN feedback f ON f.team_id = t.team_id AND f.id = t.feedback_id
+  WHERE t.memory_id = ANY(%(ids)s::bigint[]) AND (f.retracted_at IS NULL OR f.retracted_at < f.created_at) GROUP BY 1
+) told
+WHERE m.id = told.id RETURNING m.id;
 
 -- name: stand_again
 -- Let retracted memories stand again; as noted only, where the serving adapter never saw them or somebody had asked to forget them
@@ -91,9 +108,9 @@ SELECT id FROM memories WHERE document_id = %(id)s;
 SELECT id FROM memories WHERE message_id = %(id)s;
 
 -- name: of_feedback
--- The memories made from a feedback: those that name it, or corrections without a name of its answer and person
+-- The memories made from a feedback: those that it told, or corrections without a name of its answer and person
 SELECT m.id FROM memories m JOIN feedback f ON f.team_id = m.team_id AND f.id = %(id)s
-WHERE m.feedback_id = f.id OR (m.kind = 'correction' AND m.feedback_id IS NULL
+WHERE EXISTS (SELECT FROM tellings t WHERE t.memory_id = m.id AND t.feedback_id = f.id) OR (m.kind = 'correction' AND m.feedback_id IS NULL
   AND m.answer_id = f.answer_id AND m.person_id IS NOT DISTINCT FROM f.person_id);
 
 -- name: nearest

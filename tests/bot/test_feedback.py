@@ -358,6 +358,20 @@ async def test_a_late_word_that_is_taken_back_leaves_the_last_of_the_others(scho
         assert [m.statement for m in await school.memories("noted")] == [f"The gym in Lisbon opens at {hour}."]
 
 
+@pytest.mark.parametrize("order", [("r1", "r2"), ("r2", "r1")])
+async def test_what_was_told_twice_goes_when_both_are_taken_back(school: School, order: tuple[str, str]) -> None:
+    nora, takes = await school.person("Nora"), school.feedbacks()
+    begun = datetime.now(UTC)
+    for event in order:
+        at = begun + timedelta(minutes=int(event[1:]))
+        memory = await takes.remember("The gym in Lisbon opens at 8:30.", nora, "test", event, at=at)
+    assert [(m.id, m.said_at) for m in await school.memories("noted")] == [(memory.id, begun + timedelta(minutes=2))]
+    await takes.retract("test", "r1")
+    assert [m.id for m in await school.memories("noted")] == [memory.id]
+    await takes.retract("test", "r2")
+    assert await school.memories("noted") == []
+
+
 @pytest.mark.parametrize(
     "number", ["99999999999999999999", "9223372036854775808", 2**63, "9" * 5000, "0", "²", "٣", "#", ""]
 )

@@ -77,6 +77,9 @@ async def fill(connection):
     await examples.replace(connection, memory.id, [NewExample("quiz", "?", "!")])
     answer = await answers.save(connection, NewAnswer("slack", "?", "!", "notes"))
     await feedback.record(connection, NewFeedback(answer.id, person.id, "slack", "f", "thumbs", "up"))
+    said = await feedback.record(connection, NewFeedback(None, person.id, "slack", "r", "remember"))
+    assert said is not None
+    await memories.tell(connection, NewMemory("B.", "", "pinned", everybody.id, feedback_id=said.id))
     adapter = await adapters.ensure(connection)
     night = await nights.begin(connection, adapter.id)
     version = await adapters.register(

@@ -161,13 +161,15 @@ async def serving(settings: Settings, models: Models | None, port: int) -> Async
     finally:
         servers[0].should_exit = True
         await asyncio.gather(running, return_exceptions=True)
-        await asyncio.sleep(0)
-        left = [await_chain(task) for task in asyncio.all_tasks() - before]
-        left = [chain for chain in left if any(name.startswith(OURS) for name in chain)]
+        for _ in range(20):
+            chains = [await_chain(task) for task in asyncio.all_tasks() - before]
+            if not (left := [chain for chain in chains if any(name.startswith(OURS) for name in chain)]):
+                break
+            await asyncio.sleep(0.1)
         assert not left, f"what served has left behind: {left}"
 
 
-OURS = ("bot.", "storage.", "learner.")
+OURS = ("bot.", "storage.", "learner.", "slack_sdk.")
 
 
 def await_chain(task: "asyncio.Task[Any]") -> list[str]:

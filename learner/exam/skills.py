@@ -1,0 +1,48 @@
+"""Base skills: general prompts that any chat model answers, graded exactly, to see whether an adapter cost it any.
+
+The prompts are the project's own, the same for every team and model, and never trained.
+"""
+
+import asyncio
+import json
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from learner.engine.engine import Engine
+
+_FILE = Path(__file__).with_name("skills.jsonl")
+_MOST_TOKENS = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Skill:
+    """One prompt; an answer in which the pattern `accept` is found is right."""
+
+    id: str
+    prompt: str
+    accept: str
+
+    def right(self, answer: str) -> bool:
+        """True where the answer is right."""
+        return bool(re.search(self.accept, answer, re.IGNORECASE | re.DOTALL))
+
+
+@cache
+def skills() -> tuple[Skill, ...]:
+    """All prompts, always in the same order."""
+    return tuple(Skill(**json.loads(line)) for line in _FILE.read_text(encoding="utf-8").splitlines())
+
+
+async def sit(engine: Engine, adapter: str | None) -> set[str]:
+    """The ids of the skills that a loaded adapter shows, or the base model where None; by greedy decoding."""
+
+    async def shown(skill: Skill) -> bool:
+        reply = await engine.generate(
+            [{"role": "user", "content": skill.prompt}], adapter=adapter, max_tokens=_MOST_TOKENS
+        )
+        return skill.right(reply.text)
+
+    found = await asyncio.gather(*map(shown, skills()))
+    return {skill.id for skill, right in zip(skills(), found, strict=True) if right}
