@@ -11,10 +11,11 @@ async def together(*going: Coroutine[Any, Any, Any]) -> None:
     asyncio.gather ends with the first that is cancelled, while the others still need what its caller is about to close;
     a TaskGroup would wrap the error that ended it.
     """
-    tasks = [asyncio.ensure_future(one) for one in going]
+    tasks = [asyncio.create_task(one) for one in going]
     try:
         await asyncio.gather(*tasks)
     finally:
         for task in tasks:
-            task.cancel()
+            if not task.cancelling():  # a second time would break off what it still closes
+                task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
