@@ -201,8 +201,10 @@ class Inbox:
                 self._under_way[errand.id] = work
                 work.add_done_callback(lambda _, id=errand.id: self._over(id))  # type: ignore[misc]
             if not taken:
+                # Not wait_for, which loses a cancellation that comes with the result (mended in Python 3.12).
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._told.wait(), LOOK_SECONDS)
+                    async with asyncio.timeout(LOOK_SECONDS):
+                        await self._told.wait()
 
     def _over(self, id: int) -> None:
         del self._under_way[id]

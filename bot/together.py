@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+GRACE_SECONDS = 5.0
+"""How long what is cancelled may take to close before it is cancelled again."""
+
 
 async def together(*going: Coroutine[Any, Any, Any]) -> None:
     """Runs all until one fails or this is cancelled; then ends the others and returns only when each has ended.
@@ -15,7 +18,14 @@ async def together(*going: Coroutine[Any, Any, Any]) -> None:
     try:
         await asyncio.gather(*tasks)
     finally:
-        for task in tasks:
+        waiting: set[asyncio.Task[Any]] = {task for task in tasks if not task.done()}
+        for task in waiting:
             if not task.cancelling():  # a second time would break off what it still closes
                 task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # But libraries lose a cancellation at times: it comes again for what then goes on.
+        while waiting and (waiting := (await asyncio.wait(waiting, timeout=GRACE_SECONDS))[1]):
+            for task in waiting:
+                task.cancel()
+        for task in tasks:
+            if not task.cancelled():
+                task.exception()  # the first was raised; the others are known of, too

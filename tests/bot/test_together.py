@@ -41,3 +41,20 @@ async def test_an_error_of_one_ends_the_others_and_is_raised() -> None:
     with pytest.raises(ValueError, match="no"):
         await together(other.go_on(), fails())
     assert other.closed
+
+
+async def test_what_loses_its_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.together.GRACE_SECONDS", 0.05)
+
+    async def deaf() -> None:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            await asyncio.sleep(3600)
+
+    running = asyncio.create_task(together(deaf()))
+    await asyncio.sleep(0.01)
+    running.cancel()
+    async with asyncio.timeout(5):
+        with pytest.raises(asyncio.CancelledError):
+            await running
