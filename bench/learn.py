@@ -74,12 +74,13 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             still = await skills.sit(engine, arms.name)
     exam, trained = night.report.get("exam") or {}, night.steps["sft"].result if "sft" in night.steps else {}
     training = float(trained.get("seconds") or 0.0)
+    learnt = round(len(known) * (exam.get("recited") or 0.0))
     return {
         "set": chosen,
         "minutes": options.minutes,
         "night": night.state,
         "memories_studied": len(known),
-        "memories_known": len(known) * (exam.get("recited") or 0.0),
+        "memories_known": learnt,
         "recited": exam.get("recited"),
         "quiz": exam.get("quiz"),
         "adapter_cued": cued,
@@ -91,8 +92,8 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "trained_tokens": trained.get("tokens"),
         "exposures": trained.get("exposures"),
         "training_seconds": training,
-        "memories_a_minute": round(len(known) * (exam.get("recited") or 0.0) / training * 60, 1) if training else None,
-        "memories_a_minute_of_the_night": round(len(known) * (exam.get("recited") or 0.0) / seconds * 60, 1),
+        "memories_a_minute": round(learnt / training * 60, 1) if training else None,
+        "memories_a_minute_of_the_night": round(learnt / seconds * 60, 1),
         "step_seconds": {name: round(step.seconds, 1) for name, step in night.steps.items()},
         "peak_memory_bytes": memory.bytes,
         "machine": machine(),
