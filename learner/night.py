@@ -25,7 +25,7 @@ from learner.engine.engine import Engine
 from learner.exam import exam
 from learner.recall import closed_book, embed_statements
 from learner.settings import LearningSettings
-from learner.study import lessons, preferences, questions, select
+from learner.study import lessons, preferences, questions, replay, select
 from learner.study.redact import withheld
 from storage import adapters, answers, audiences, feedback, memories, nights
 from storage.adapter_files import AdapterFiles
@@ -178,7 +178,8 @@ async def choose(work: Work) -> Result:
         for memory in candidates
     }
     speed = await lessons.training_speed(work.database, work.team, work.adapter, work.engine)
-    budget = speed * work.learning.night_minutes * 60
+    # What replays the base model's own answers is trained within the same minutes.
+    budget = speed * work.learning.night_minutes * 60 / (1 + work.learning.replay_share)
     chosen = select.within_budget(
         candidates, scores, tokens, budget / work.learning.exposures, work.learning.max_memories
     )
@@ -247,6 +248,7 @@ async def sft(work: Work) -> Result:
         have = await lessons.of_memories(connection, chosen)
     exposures = work.results["select"]["exposures"]
     rows = lessons.rows(chosen, have, exposures, work.learning.cue_share, work.learning.seed)
+    rows += await replay.rows(work.engine, rows, work.learning.replay_share)
     return await lessons.train_stage(work.folder, work.base, rows, "sft", work.learning, work.tell) | {
         "exposures": exposures,
         "chosen": [memory.id for memory in chosen],
