@@ -24,12 +24,11 @@ from rich.console import Console
 from bench.arms import Arms, Said
 from bench.loop import asked, machine
 from bench.memory import PeakMemory
+from bench.team import settings_of
 from bot import logs
 from bot.assembly import Assembly, assembled
 from bot.demo import Day
 from bot.quiz import Question, read
-from bot.settings import Settings
-from learner.engine.packaged import base_model_folder, embedder_folder
 
 _DATED = re.compile(r"^\d{4}(-\d\d){0,2}$")
 # What a model says that has no answer: the plain arms get credit for declining in their own words.
@@ -61,16 +60,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     console = Console(stderr=True)
     questions = read(options.questions)
     with PeakMemory() as memory, tempfile.TemporaryDirectory(prefix="nightschool-bench-") as folder:
-        settings = Settings.load(
-            overrides={
-                "data_folder": folder,
-                "team": "bench",
-                "model": str(base_model_folder(options.model, Path(".nightschool"))),
-                "embedder": str(embedder_folder(options.embedder, Path(".nightschool"))),
-                "log_level": "warning",
-                "learning": {"seed": options.seed},
-            }
-        )
+        settings = settings_of(folder, {"seed": options.seed}, model=options.model, embedder=options.embedder)
         async with assembled(settings) as school:
             started = time.monotonic()
             await _read(school, options.folder, Path(folder) / "pages", console)

@@ -18,12 +18,11 @@ from rich.console import Console
 from bench.arms import Arms
 from bench.loop import answers_it, asked, machine, share, studied
 from bench.memory import PeakMemory
+from bench.team import settings_of
 from bot import logs
 from bot.assembly import assembled
 from bot.demo import SAMPLE, Day
 from bot.quiz import read
-from bot.settings import Settings
-from learner.engine.packaged import base_model_folder, embedder_folder
 from learner.exam import skills
 
 
@@ -48,16 +47,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     chosen = dict(one.split("=", 1) for one in options.set)
     questions = [q for q in read(options.questions) if q.kind in ("fact", "changed", "chat")]
     with PeakMemory() as memory, tempfile.TemporaryDirectory(prefix="nightschool-bench-") as folder:
-        settings = Settings.load(
-            overrides={
-                "data_folder": folder,
-                "team": "bench",
-                "model": str(base_model_folder(options.model, Path(".nightschool"))),
-                "embedder": str(embedder_folder(options.embedder, Path(".nightschool"))),
-                "log_level": "warning",
-                "learning": chosen,
-            }
-        )
+        settings = settings_of(folder, chosen, model=options.model, embedder=options.embedder)
         async with assembled(settings) as school:
             await Day(school, console).read(options.pages, None)
             engine = await school.engine()

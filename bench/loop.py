@@ -18,12 +18,11 @@ from rich.console import Console
 
 from bench.arms import Arms, Said
 from bench.memory import PeakMemory
+from bench.team import settings_of
 from bot import logs
 from bot.assembly import assembled
 from bot.demo import SAMPLE, Day, Told, lines
 from bot.quiz import Question, read
-from bot.settings import Settings
-from learner.engine.packaged import base_model_folder, embedder_folder
 from storage import examples, memories
 from storage.memories import Memory
 
@@ -45,18 +44,8 @@ async def measure(minutes: float, seed: int, kept: Path | None) -> dict[str, Any
     """Runs both nights on a fresh team in a temporary folder and returns the figures."""
     logs.configure("warning")
     console = Console(stderr=True)
-    model = base_model_folder("packaged", Path(".nightschool"))
     with PeakMemory() as memory, tempfile.TemporaryDirectory(prefix="nightschool-bench-") as folder:
-        settings = Settings.load(
-            overrides={
-                "data_folder": folder,
-                "team": "bench",
-                "model": str(model),
-                "embedder": str(embedder_folder("packaged", Path(".nightschool"))),
-                "log_level": "warning",
-                "learning": {"seed": seed},
-            }
-        )
+        settings = settings_of(folder, {"seed": seed})
         async with assembled(settings) as school:
             day = Day(school, console)
             await day.read(SAMPLE / "pages", SAMPLE / "chat.jsonl")
