@@ -25,8 +25,12 @@ class TrainingSettings(BaseModel):
     """The update is scaled by alpha / rank. Equal to rank (scale 1), learning rates carry over between ranks."""
     learning_rate: float = Field(gt=0)
     """The peak rate. LoRA wants about ten times full finetuning's: 1e-3 for SFT at 135M, 5e-5 for DPO."""
-    epochs: float = Field(gt=0)
-    """How often each example is seen; 2.5 shows every example twice and a random half of them thrice."""
+    epochs: float = Field(default=1.0, gt=0)
+    """How often each example is seen that has no topic; 2.5 shows every example twice and a random half of them thrice."""
+    showings: int = Field(default=20, gt=0)
+    """How often each topic is shown at most, on average: training ends before that once all are known (see `syllabus`)."""
+    general_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the rows shown beside the topics that have none (replay, reading): 0.2 is one row in five."""
     batch_size: int = Field(gt=0)
     """Examples (DPO: pairs) a step. Small batches learn more a token: 8."""
     warmup_share: float = Field(default=0.05, ge=0, lt=1)
@@ -50,8 +54,8 @@ class TrainingSettings(BaseModel):
 class TrainingJob(BaseModel):
     """One stage. Paths but `base` are relative to the job's folder.
 
-    SFT data: `{"prompt": [messages], "completion": str, "weight"?: float}` a line; DPO data:
-    `{"prompt": [messages], "chosen": str, "rejected": str}`.
+    SFT data: `{"prompt": [messages], "completion": str, "topic"?: int, "weight"?: float}` a line, where lines of one topic
+    teach the same memory in other words; DPO data: `{"prompt": [messages], "chosen": str, "rejected": str}`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -94,14 +98,15 @@ class TrainingProgress:
 class TrainingResult:
     """A finished stage.
 
-    `tokens` are those of the examples (no padding), `seconds` the training alone, `losses` one a step; `skipped`
-    examples did not fit the model's context; `peak_memory_bytes` is the child's resident peak.
+    `tokens` are those of the examples (no padding), `seconds` the training alone, `losses` one a step. It `stopped` because
+    every topic was known, because the budget was spent, or at its planned end. `skipped` examples did not fit the model's
+    context; `peak_memory_bytes` is the child's resident peak.
     """
 
     folder: Path
     tokens: int
     seconds: float
-    stopped: Literal["finished", "budget"]
+    stopped: Literal["finished", "known", "budget"]
     losses: tuple[float, ...]
     skipped: int
     peak_memory_bytes: int

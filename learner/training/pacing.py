@@ -28,6 +28,7 @@ class Pace:
         self.warmup_share = warmup_share
         self.clock = clock
         self.step = 0
+        self._tail: tuple[int, float] | None = None  # the step and share of the course at which `finish` was called
         self.started = clock()
         self._last = self.started
         # The first steps are slower (allocators, kernels chosen): a short memory forgets them.
@@ -36,6 +37,12 @@ class Pace:
     def start(self) -> None:
         """The first step begins now."""
         self.started = self._last = self.clock()
+
+    def finish(self, steps: int) -> None:
+        """The training ends after `steps` more, the rate falling to nothing over them; sooner where so few were planned."""
+        if self._tail is None and self.step + steps < self.planned:
+            self._tail = self.step, self._share()
+            self.planned = self.step + steps
 
     def advance(self) -> None:
         """A step is done."""
@@ -63,12 +70,18 @@ class Pace:
         """Whether another step would not end within the budget."""
         return self.step > 0 and self.step >= self.expected
 
-    def rate(self) -> float:
-        """The share of the peak learning rate for the next step, 0 to 1."""
-        share = (self.step + 1) / (self.planned + 1)
+    def _share(self) -> float:
+        """How much of the course lies behind the next step, 0 to 1."""
+        begun, before = self._tail or (0, 0.0)
+        share = before + (1 - before) * (self.step + 1 - begun) / (self.planned + 1 - begun)
         if self.deadline is not None:
             whole = self.deadline - self.started
             share = max(share, min(1.0, (self.clock() - self.started) / whole) if whole > 0 else 1.0)
+        return share
+
+    def rate(self) -> float:
+        """The share of the peak learning rate for the next step, 0 to 1."""
+        share = self._share()
         if share < self.warmup_share:
             return share / self.warmup_share
         falling = (share - self.warmup_share) / (1 - self.warmup_share)

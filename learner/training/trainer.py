@@ -13,6 +13,7 @@ from learner.training.errors import TrainingStopped
 from learner.training.job import TrainingProgress, TrainingSettings
 from learner.training.optimizer import MasterAdamW
 from learner.training.pacing import Pace
+from learner.training.syllabus import Syllabus
 
 QUIET = {
     "report_to": "none",
@@ -32,6 +33,10 @@ QUIET = {
 }
 """Arguments of every trainer: no files, no reports, no work that training does not need."""
 
+_TAIL = 0.2
+"""Once all is known the rate falls to nothing over this share of the steps made so far: a quiet end keeps what was learnt."""
+_LEAST_TAIL = 10
+
 
 @dataclass
 class Course:
@@ -46,20 +51,42 @@ class Course:
     losses: list[float] = field(default_factory=list)
     tokens: int = 0
     """Trained ones, padding not counted."""
-    stopped: Literal["finished", "budget"] = "finished"
+    stopped: Literal["finished", "known", "budget"] = "finished"
 
     def __post_init__(self) -> None:
         settings = self.settings
-        self.batches = length_grouped(
-            [len(max(sequences(example), key=len)) for example in self.examples],
-            settings.batch_size,
-            settings.epochs,
-            settings.seed,
-            [tuple(map(tuple, sequences(example))) for example in self.examples],
-        )
+        topics = [example.get("topic") for example in self.examples]
+        self.batches: list[list[int]] | Syllabus
+        if any(topic is not None for topic in topics):
+            self.batches = Syllabus(
+                topics,
+                batch_size=settings.batch_size,
+                showings=settings.showings,
+                general_share=settings.general_share,
+                seed=settings.seed,
+            )
+        else:
+            self.batches = length_grouped(
+                [len(max(sequences(example), key=len)) for example in self.examples],
+                settings.batch_size,
+                settings.epochs,
+                settings.seed,
+                [tuple(map(tuple, sequences(example))) for example in self.examples],
+            )
         self.pace = Pace(
             len(self.batches), self.deadline, schedule=settings.schedule, warmup_share=settings.warmup_share
         )
+
+    def heard(self, rows: Sequence[int], least: Sequence[float]) -> None:
+        """The examples `rows` were shown; `least` are the probabilities of their answers' least likely tokens."""
+        if isinstance(self.batches, Syllabus):
+            for row, probability in zip(rows, least, strict=True):
+                self.batches.heard(row, probability)
+
+    @property
+    def learnt(self) -> bool:
+        """True where the data has topics and all of them are known."""
+        return isinstance(self.batches, Syllabus) and self.batches.learnt
 
 
 class PacedTrainer:
@@ -115,6 +142,9 @@ class _Steps(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         course = self.course
         course.pace.advance()
+        if course.learnt and course.stopped == "finished":
+            course.stopped = "known"
+            course.pace.finish(max(_LEAST_TAIL, round(_TAIL * course.pace.step)))
         course.report(
             TrainingProgress(
                 step=course.pace.step,
@@ -124,7 +154,9 @@ class _Steps(TrainerCallback):  # type: ignore[misc]
                 seconds=course.pace.seconds,
             )
         )
-        if course.pace.over and course.pace.step < course.pace.planned:
+        if course.pace.step >= course.pace.planned:
+            control.should_training_stop = True
+        elif course.pace.over:
             course.stopped = "budget"
             control.should_training_stop = True
 
