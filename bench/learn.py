@@ -80,7 +80,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "skills": len(still),
         "skills_kept": round(len(still & able) / len(able), 4) if able else None,
         "trained_tokens": trained.get("tokens"),
-        "exposures": trained.get("exposures"),
+        "stopped": trained.get("stopped"),
         "training_seconds": training,
         "memories_a_minute": round(learnt / training * 60, 1) if training else None,
         "memories_a_minute_of_the_night": round(learnt / seconds * 60, 1),

@@ -144,7 +144,7 @@ def ours(folder: Path, data: list[dict[str, Any]], scratch: str, *, share: bool)
     if not share:
         trainer.head.unshare()
     course = Course(SETTINGS, examples, None, lambda _progress: None)
-    course.batches = course.batches[:STEPS]
+    course.batches = list(course.batches)[:STEPS]
     clock = Clock()
     clock.tokens = lambda: course.tokens
     trainer.add_callback(clock)

@@ -18,6 +18,7 @@ import numpy as np
 import structlog
 
 from bot.stream import Stream
+from learner import recall
 from learner.engine.embedder import Embedder
 from learner.engine.engine import AdapterCorrupt, AdapterUnknown, Engine, Generation
 from learner.exam.exam import Thresholds
@@ -36,7 +37,7 @@ from storage.teams import Team
 
 log = structlog.get_logger(__name__)
 
-UNKNOWN = "I don't know that yet. Tell me the answer and I'll study it tonight."
+UNKNOWN = f"{recall.UNKNOWN} Tell me the answer and I'll study it tonight."
 _NEAREST = 20
 _BESIDE = 0.15
 """How much less like the question than the first a passage may be and still be quoted beside it (lab notes, 2026-11-25)."""
@@ -341,9 +342,15 @@ class Colleague:
             sources=sources,
             audience_id=await self._narrowest({h.passage.audience_id for h in evidence} - {everyone}, person_id),
         )
-        if self._thresholds.reader != "generate":
+        version, who = self._serving, self._thresholds.reader
+        if who == "quote":
             return shown
-        reply = await self.read(question, [hit.passage for hit in evidence])
+        speaker = self._name(version) if who == "adapter" and version else None
+        try:
+            reply = await self.read(question, [hit.passage for hit in evidence], speaker)
+        except (AdapterCorrupt, AdapterUnknown) as error:
+            log.error("the adapter at work cannot be used", team=self._team.key, error=str(error))
+            return shown
         said = reply.text.strip()
         spent = replace(
             shown,
@@ -353,6 +360,13 @@ class Colleague:
         )
         if any(agrees(said, h.passage.text) for h in evidence):
             return replace(spent, text=said, quoted=False)
+        if said.startswith(recall.UNKNOWN):
+            return Draft(
+                text=UNKNOWN,
+                route="unknown",
+                prompt_tokens=reply.prompt_tokens,
+                completion_tokens=reply.completion_tokens,
+            )
         return spent
 
     async def _ordered(self, question: str, hits: list[Hit], heirs: Sequence[tuple[Near, Passage]]) -> list[Hit]:
@@ -385,10 +399,10 @@ class Colleague:
         order = [n for n in np.argsort(-scores).tolist() if n not in newer]
         return [replace(hits[n], similarity=float(scores[n])) for n in order]
 
-    async def read(self, question: str, evidence: Sequence[Passage]) -> Generation:
-        """The base model's answer with the evidence in its prompt."""
+    async def read(self, question: str, evidence: Sequence[Passage], speaker: str | None = None) -> Generation:
+        """The answer of the base model, or of a loaded adapter `speaker`, with the evidence in its prompt."""
         prompt = open_book(question, [(p.heading, p.text) for p in evidence])
-        return await self._engine.generate(prompt, max_tokens=self._learning.max_answer_tokens)
+        return await self._engine.generate(prompt, adapter=speaker, max_tokens=self._learning.max_answer_tokens)
 
     async def _narrowest(self, narrow: set[int], person_id: int | None) -> int | None:
         """Who may know what was made of evidence for these narrower audiences; of several, only who asked. None: everyone."""

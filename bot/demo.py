@@ -139,6 +139,8 @@ class Day:
             tasks = {name: bar.add_task(name, total=1.0, start=False) for name, _ in nightly.STEPS}
 
             def tell(step: str, share: float, words: str) -> None:
+                if step not in tasks:  # of a second try
+                    tasks[step] = bar.add_task(step, total=1.0, start=False)
                 if share == 0.0:
                     bar.start_task(tasks[step])
                 bar.update(tasks[step], completed=share, description=f"{step:<11}[dim]{escape(words)}[/dim]")

@@ -3,17 +3,17 @@
 collect -> select -> redact -> synthesize -> sft -> dpo -> exam -> release -> report
 
 Every step leaves its result on the night's row and may be killed at any moment: the next run takes the night up at the
-first step that has no result. The adapter is trained anew from the base model on the whole ledger (DESIGN.md section 6):
-no drift, exact forgetting, corrections are ordinary examples.
+first step that has no result. A candidate that fails its exam is tried once more, more gently, before it is refused. The
+adapter is trained anew from the base model on the whole ledger (DESIGN.md section 6): no drift, exact forgetting,
+corrections are ordinary examples.
 """
 
 import asyncio
 import contextlib
 import shutil
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,61 +22,27 @@ import structlog
 from learner import ledger, release, report
 from learner.engine.embedder import Embedder
 from learner.engine.engine import Engine
-from learner.exam import exam
-from learner.recall import closed_book, embed_statements
+from learner.exam import calibration, exam, skills
+from learner.recall import embed_statements
 from learner.settings import LearningSettings
-from learner.study import lessons, preferences, questions, replay, select
+from learner.study import lessons, preferences, questions, reading, replay, select
+from learner.study.choice import choose
 from learner.study.redact import withheld
+from learner.work import Result, Step, Tell, Work, long_ago
 from storage import adapters, answers, audiences, feedback, memories, nights
 from storage.adapter_files import AdapterFiles
 from storage.adapters import Adapter
 from storage.database import Database
 from storage.errors import DatabaseAway, NightLost, NightUnderWay
-from storage.memories import Memory
 from storage.nights import Ending, Night
 from storage.teams import Team
 
 log = structlog.get_logger(__name__)
 
-Result = dict[str, Any]
-Tell = Callable[[str, float, str], None]
-"""Progress: (step, share of it done 0..1, a few words)."""
-
 _BEAT_SECONDS = 5.0
 _PROBES = 20
 """Withheld, and forgotten, memories that an exam probes for at most: each costs a reply."""
 _UNDER_WAY: set[tuple[str, int]] = set()  # (database, adapter) of this process's nights
-
-
-@dataclass(slots=True)
-class Work:
-    """One night's work and all it needs; `results` holds what the finished steps left."""
-
-    database: Database
-    team: Team
-    adapter: Adapter
-    night: Night
-    engine: Engine
-    embedder: Embedder
-    files: AdapterFiles
-    base: Path
-    folder: Path
-    learning: LearningSettings
-    tell: Tell
-    results: dict[str, Result]
-
-    @property
-    def candidate(self) -> str:
-        """The engine's name for tonight's adapter while it sits the exam."""
-        return f"{self.team.key}-night-{self.night.id}"
-
-    async def chosen(self) -> list[Memory]:
-        """The memories under study, as redaction (and then SFT) left them, but for what may not train any more."""
-        ids = set(self.results.get("sft", self.results["redact"])["chosen"])
-        async with self.database.team(self.team.id) as connection:
-            everyone = (await audiences.whole_team(connection)).id
-            wanted = await memories.of_states(connection, ["noted", "studied", "learnt"])
-        return [memory for memory in wanted if memory.id in ids and select.may_train(memory, everyone)]
 
 
 async def run(
@@ -110,6 +76,8 @@ async def run(
         beating = asyncio.create_task(_beat(work))
         try:
             for name, step in STEPS:
+                if name == "release" and _worth_another_try(work):
+                    await _try_again(work)
                 if name not in work.results:
                     work.results[name] = await _recorded(work, name, step)
                 if name in ("redact", "synthesize") and "sft" not in work.results:
@@ -140,62 +108,6 @@ async def collect(work: Work) -> Result:
     return await ledger.collect(work.database, work.team, work.embedder, lambda share: work.tell("collect", share, ""))
 
 
-async def choose(work: Work) -> Result:
-    """The memories to study: the newer of two that disagree, each thing once, the important ones within the budget."""
-    async with work.database.team(work.team.id) as connection:
-        everyone = (await audiences.whole_team(connection)).id
-        known = await memories.of_states(connection, ["noted", "studied", "learnt"])
-        asked = Counter(a.memory_id for a in await answers.recent(connection, _long_ago()) if a.memory_id)
-    candidates = [m for m in known if select.may_train(m, everyone) and m.superseded_by is None]
-    vectors = await embed_statements(work.embedder, [(m.context, m.statement) for m in candidates])
-    async with work.database.team(work.team.id) as connection:
-        standing = await feedback.standing(connection)
-        roles = await preferences.roles_of(connection, candidates)
-        disputes = preferences.disputes(candidates, vectors, standing, roles)
-        # What is held back overrides nothing: else the newest word would win after all.
-        held_back = {dispute.held_back for dispute in disputes}
-        for memory in known:
-            if memory.conflict and memory.id not in held_back:
-                await memories.set_conflict(connection, memory.id, None)
-        for dispute in disputes:
-            await memories.set_conflict(connection, dispute.held_back, dispute.words, dispute.kept)
-        heard = [n for n, memory in enumerate(candidates) if memory.id not in held_back]
-        spent = await memories.overriders(connection)
-        overridden = select.overridden([candidates[n] for n in heard], vectors[heard], spent)
-        for pair in overridden:
-            await memories.supersede(connection, pair.old, pair.new)
-    if not candidates:
-        return {"chosen": [], "overridden": [], "conflicts": [], "duplicates": 0, "candidates": 0, "exposures": 0}
-    same = select.duplicates(candidates, vectors)
-    out = {pair.old for pair in overridden} | held_back | same.keys()
-    candidates = [memory for memory in candidates if memory.id not in out]
-    now = datetime.now(UTC)
-    scores = {memory.id: select.importance(memory, asked, now) for memory in candidates}
-    tokens = {
-        memory.id: work.engine.count(
-            [*closed_book("Which question might it be?"), {"role": "assistant", "content": memory.statement}]
-        )
-        for memory in candidates
-    }
-    speed = await lessons.training_speed(work.database, work.team, work.adapter, work.engine)
-    # What replays the base model's own answers is trained within the same minutes.
-    budget = speed * work.learning.night_minutes * 60 / (1 + work.learning.replay_share)
-    chosen = select.within_budget(
-        candidates, scores, tokens, budget / work.learning.exposures, work.learning.max_memories
-    )
-    once = sum(tokens[memory.id] for memory in chosen)
-    return {
-        "chosen": [memory.id for memory in chosen],
-        "candidates": len(candidates),
-        "overridden": [[pair.old, pair.new] for pair in overridden],
-        "conflicts": [dispute.words for dispute in disputes],
-        "duplicates": len(same),
-        "budget_tokens": int(budget),
-        "exposures": int(min(work.learning.most_exposures, max(work.learning.exposures, budget / max(1, once)))),
-        "tokens_per_second": round(speed, 1),
-    }
-
-
 async def redact(work: Work) -> Result:
     """Secrets and personal data are taken out of the study; only their kinds are recorded."""
     ids = set(work.results["select"]["chosen"])
@@ -219,38 +131,52 @@ async def synthesize(work: Work) -> Result:
     chosen = await work.chosen()
     async with work.database.team(work.team.id) as connection:
         have = await lessons.of_memories(connection, chosen)
-        asked = {a.id: a.question for a in await answers.recent(connection, _long_ago())}
-    missing = [memory for memory in chosen if not have.get(memory.id)]
+        asked = {a.id: a.question for a in await answers.recent(connection, long_ago())}
+    unasked = await _unasked(work)
+    missing = [memory for memory in chosen if not have.get(memory.id) or memory.id in unasked]
+    # What people told comes first, should the time end.
+    missing.sort(key=lambda memory: memory.kind not in select.TOLD)
     statements = [(memory.context, memory.statement) for memory in missing]
     written = await questions.write(
         work.engine,
         statements,
-        work.learning.phrasings,
+        work.learning.phrasings_for(work.width),
         lambda done, of: work.tell("synthesize", done / max(1, of), f"{done} of {of} questions"),
+        seconds=work.learning.asking_share * work.learning.night_minutes * 60,
     )
     # What a person really asked before correcting the answer is the best question of all: it goes first, unfiltered.
     real = [asked.get(memory.answer_id or 0) for memory in missing]
-    others = [memory for memory in chosen if have.get(memory.id)]
+    others = [memory for memory in chosen if memory not in missing]
     vectors = await embed_statements(work.embedder, statements + [(m.context, m.statement) for m in others])
     sorted_out = await questions.sort_out(
-        work.embedder, written, statements, vectors[: len(missing)], vectors[len(missing) :]
+        work.embedder, [w or () for w in written], statements, vectors[: len(missing)], vectors[len(missing) :]
     )
     for memory, asked_about, question in zip(missing, sorted_out, real, strict=True):
         await lessons.save(work.database, work.team, work.embedder, memory, asked_about, question)
-    kept = sum(1 + len(a.train) + len(a.quiz) for a in sorted_out)
-    return {"written": sum(map(len, written)), "kept": kept, "reused": len(others)}
+    return {
+        "written": sum(len(w) for w in written if w),
+        "kept": sum(1 + len(a.train) + len(a.quiz) for a in sorted_out),
+        "reused": len(others),
+        "unasked": [memory.id for memory, w in zip(missing, written, strict=True) if w is None],
+    }
 
 
 async def sft(work: Work) -> Result:
-    """Supervised finetuning of a fresh LoRA on all examples of all chosen memories, by TRL in a process of its own."""
+    """Supervised finetuning of a fresh LoRA on all chosen memories, with replay and reading, by TRL in a process of its own."""
+    learning = work.learning
     chosen = await work.chosen()
     async with work.database.team(work.team.id) as connection:
         have = await lessons.of_memories(connection, chosen)
-    exposures = work.results["select"]["exposures"]
-    rows = lessons.rows(chosen, have, exposures, work.learning.cue_share, work.learning.seed)
-    rows += await replay.rows(work.engine, rows, work.learning.replay_share)
-    return await lessons.train_stage(work.folder, work.base, rows, "sft", work.learning, work.tell) | {
-        "exposures": exposures,
+    showings = max(len(chosen), work.results["select"]["showings"])
+    replayed, read = learning.replay_share_for(showings), learning.reading_share
+    shown = showings / (1 - replayed - read)
+    rows = lessons.rows(chosen, have, learning.cue_share_for(work.width))
+    rows += await replay.rows(work.engine, round(replayed * shown))
+    rows += await reading.rows(
+        work.database, work.team, work.embedder, chosen, have, wanted=round(read * shown), notes=learning.evidence,
+        unknown_share=learning.unknown_share_for(work.width), seed=learning.seed,
+    )  # fmt: skip
+    return await lessons.train_stage(work, "sft", rows, replayed + read) | {
         "chosen": [memory.id for memory in chosen],
     }
 
@@ -262,10 +188,9 @@ async def dpo(work: Work) -> Result:
         pairs = await preferences.collect(connection, await work.chosen(), everyone)
         await preferences.record(connection, work.night.id, pairs)
     if not pairs:
-        return {"pairs": 0, "adapter": "sft"}
+        return {"pairs": 0}
     rows = preferences.rows(pairs)
-    result = await lessons.train_stage(work.folder, work.base, rows, "dpo", work.learning, work.tell)
-    return result | {"pairs": len(pairs)}
+    return await lessons.train_stage(work, "dpo", rows) | {"pairs": len(pairs)}
 
 
 async def examine(work: Work) -> Result:
@@ -276,25 +201,27 @@ async def examine(work: Work) -> Result:
         known = await memories.of_states(connection, ["noted", "studied"])
         kept_back = [memory for memory in known if memory.withheld][:_PROBES]
         # What went while it was being studied tonight is for the next night to unlearn.
-        studied = work.results["sft"]["chosen"]
+        studied = work.found("sft")["chosen"]
         forgotten = await memories.gone(connection, work.adapter.id, studied, _PROBES)
         have = await lessons.of_memories(connection, [*chosen, *kept_back, *forgotten])
     wanted = {memory.id for memory in chosen}
     known_before = frozenset(m.id for m in before if m.id in wanted and m.superseded_by is None)
-    paper = exam.Paper(chosen, have, known_before, kept_back, forgotten)
-    thresholds = await lessons.thresholds(work.database, work.team, work.embedder, paper, work.learning)
-    read = await lessons.reader(work.database, work.team, work.engine, work.embedder, paper, work.learning)
-    thresholds = replace(thresholds, reader=read)
-    names = ["dpo", "sft"] if work.results["dpo"].get("pairs") else ["sft"]
+    paper = exam.Paper(chosen, have, known_before, kept_back, forgotten, await skills.sit(work.engine, None))
+    thresholds = await calibration.thresholds(work.embedder, paper, work.learning)
+    names = ["dpo", "sft"] if work.found("dpo").get("pairs") else ["sft"]
     best: tuple[str, exam.Results] | None = None
-    for name in names:
-        candidate = f"{work.candidate}-{name}"
+    for name in map(work.stage, names):
+        candidate = f"{work.team.key}-night-{work.night.id}-{name}"
         await work.engine.load(candidate, work.folder / name)
         try:
             results = await exam.sit(
                 work.engine, candidate, paper, thresholds, work.learning,
-                lambda done, of: work.tell("exam", done / max(1, of), f"{done} of {of} answers"),
+                lambda done, of: work.tell(work.stage("exam"), done / max(1, of), f"{done} of {of} answers"),
             )  # fmt: skip
+            reads = await calibration.reader(
+                work.database, work.team, work.engine, candidate, work.embedder, paper, work.learning
+            )
+            results = replace(results, thresholds=replace(results.thresholds, reader=reads))
         finally:
             await work.engine.unload(candidate)
         if best is None or (results.passed, len(results.known)) > (best[1].passed, len(best[1].known)):
@@ -307,16 +234,16 @@ async def examine(work: Work) -> Result:
 
 async def decide(work: Work) -> Result:
     """The candidate is stored and registered, then put to work or refused, in one transaction each."""
-    results = exam.from_dict(work.results["exam"])
+    results = exam.from_dict(work.found("exam"))
     version = await release.register(
-        work.database, work.team, work.adapter, work.files, work.folder / work.results["exam"]["adapter"],
-        base_model=work.engine.base_model, night_id=work.night.id, memory_ids=work.results["sft"]["chosen"],
+        work.database, work.team, work.adapter, work.files, work.folder / work.found("exam")["adapter"],
+        base_model=work.engine.base_model, night_id=work.night.id, memory_ids=work.found("sft")["chosen"],
     )  # fmt: skip
     released = await release.decide(work.database, work.team, version, work.night.id, results)
     return {"released": released, "version": version.id, "number": version.number, "reasons": results.reasons}
 
 
-STEPS: tuple[tuple[str, Callable[[Work], Awaitable[Result]]], ...] = (
+STEPS: tuple[tuple[str, Step], ...] = (
     ("collect", collect),
     ("select", choose),
     ("redact", redact),
@@ -341,7 +268,38 @@ def _alone(database: Database, adapter: Adapter) -> Iterator[None]:
         _UNDER_WAY.discard(key)
 
 
-async def _recorded(work: Work, name: str, step: Callable[[Work], Awaitable[Result]]) -> Result:
+def _worth_another_try(work: Work) -> bool:
+    """True where the first candidate failed its exam, and nothing was released yet."""
+    return bool(work.results["exam"]["reasons"]) and "release" not in work.results
+
+
+async def _try_again(work: Work) -> None:
+    """Trains and examines once more: half of what is new, another seed, and more replay where the base model's skills went."""
+    failed = exam.from_dict(work.results["exam"])
+    learning = work.learning
+    update: dict[str, Any] = {"seed": learning.seed + 1}
+    if failed.skills is not None and failed.skills < learning.release_skills:
+        update["replay_share"] = min(0.5, 2 * learning.replay_share)
+    work.second, work.learning = True, learning.model_copy(update=update)
+    # The most important come first, as they were selected.
+    order = [i for i in work.results["select"]["chosen"] if i in set(work.results["sft"]["chosen"])]
+    known = set(work.results["exam"]["known_before"])
+    new = [i for i in order if i not in known]
+    work.results["redact"]["chosen"] = [i for i in order if i in known or i in set(new[: (len(new) + 1) // 2])]
+    for name, step in STEPS:
+        if name in ("sft", "dpo", "exam") and work.stage(name) not in work.results:
+            work.results[work.stage(name)] = await _recorded(work, work.stage(name), step)
+
+
+async def _unasked(work: Work) -> set[int]:
+    """The memories about which the last night had no time to write questions."""
+    async with work.database.team(work.team.id) as connection:
+        past = [night for night in await nights.all(connection) if night.id < work.night.id]
+    written = [night.steps["synthesize"].result for night in past if "synthesize" in night.steps]
+    return set(written[-1].get("unasked", [])) if written else set()
+
+
+async def _recorded(work: Work, name: str, step: Step) -> Result:
     """Runs one step with its start, result and seconds on the night's row."""
     async with work.database.team(work.team.id) as connection:
         await nights.step_started(connection, work.night.id, name)
@@ -376,7 +334,10 @@ async def _nothing_new(work: Work) -> bool:
 async def _end(work: Work, state: Ending) -> Night:
     """Erases what may not come back, writes the report, clears the folder and ends the night."""
     unlearnt = await release.erase(work.database, work.team, work.files)
-    written = await report.write(work.database, work.team, work.adapter, work.night, work.results, state, unlearnt)
+    latest = work.results | {name: work.found(name) for name in ("sft", "dpo", "exam") if name in work.results}
+    written = await report.write(
+        work.database, work.team, work.adapter, work.night, latest, state, unlearnt, tries=1 + work.second
+    )
     # Before the end is recorded: a kill between the two leaves a night to end again, not a folder that nobody clears.
     await asyncio.to_thread(shutil.rmtree, work.folder, ignore_errors=True)
     async with work.database.team(work.team.id) as connection:
@@ -392,7 +353,3 @@ async def _beat(work: Work) -> None:
         with contextlib.suppress(DatabaseAway):
             async with work.database.team(work.team.id) as connection:
                 await nights.beat(connection, work.night.id)
-
-
-def _long_ago() -> datetime:
-    return datetime.now(UTC) - timedelta(days=365)

@@ -17,6 +17,8 @@ from storage.memories import Memory, Near
 
 # A system message of its own keeps the adapter's habit apart from the base model's other work, in four tokens.
 CLOSED_BOOK = "Answer from memory."
+UNKNOWN = "I don't know that yet."
+"""What is said, and taught to say, where neither weights nor notes hold the answer."""
 
 
 def closed_book(question: str) -> list[Message]:

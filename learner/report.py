@@ -22,10 +22,12 @@ async def write(
     results: dict[str, dict[str, Any]],
     state: str,
     unlearnt: Sequence[Memory] = (),
+    tries: int = 1,
 ) -> dict[str, Any]:
     """The report of one night from its steps' results. `learnt` and `refreshed` hold statements, `cost` seconds and tokens.
 
-    `forgotten` counts what the weights held until tonight and hold no more; its words are not repeated.
+    `forgotten` counts what the weights held until tonight and hold no more; its words are not repeated. `results` are those of
+    the last of `tries`.
     """
     async with database.team(team.id) as connection:
         known = {
@@ -34,7 +36,7 @@ async def write(
         }
     chosen = [known[i] for i in results.get("sft", results["redact"])["chosen"] if i in known]
     report: dict[str, Any] = {
-        "verdict": _verdict(state, results),
+        "verdict": _verdict(state, results, tries),
         "considered": results["select"]["candidates"],
         "studied": len(chosen),
         "learnt": [],
@@ -72,19 +74,21 @@ async def write(
                 "retained": sat.retained,
                 "leaked": len(sat.leaked),
                 "still_spoken": len(sat.unforgotten),
+                "skills": sat.skills,
             },
         }
     return report
 
 
-def _verdict(state: str, results: dict[str, dict[str, Any]]) -> str:
+def _verdict(state: str, results: dict[str, dict[str, Any]], tries: int) -> str:
     if state == "empty" and not results["redact"]["chosen"]:
         return "Nothing new to study, and no adapter is at work: the notes answer."
     if state == "empty":
         return "Nothing new to study: the serving version stays."
     if state == "released":
-        return f"Version {results['release']['number']} passed its exam and is at work."
-    return "The candidate failed its exam and was refused: the serving version stays."
+        second = " at the second try" if tries > 1 else ""
+        return f"Version {results['release']['number']} passed its exam{second} and is at work."
+    return "Both candidates failed their exam and were refused: the serving version stays."
 
 
 def _cost(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -93,6 +97,8 @@ def _cost(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "trained_tokens": sum(stage["tokens"] for stage in trained),
         "training_seconds": round(sum(stage["seconds"] for stage in trained), 1),
         "questions_written": results.get("synthesize", {}).get("written", 0),
+        "training_stopped": results["sft"]["stopped"] if results.get("sft", {}).get("stopped") else None,
+        "questions_left": len(results.get("synthesize", {}).get("unasked", [])),
         "peak_training_memory_bytes": max((stage["peak_memory_bytes"] for stage in trained), default=0),
     }
 

@@ -2,6 +2,9 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+LARGER = 768
+"""From this hidden size on a model is taught as those of half a billion weights and more are (docs/learning.md)."""
+
 
 class LearningSettings(BaseModel):
     """How a night studies, how the exam judges and how sure a route must be.
@@ -19,35 +22,59 @@ class LearningSettings(BaseModel):
         "Example: 5 minutes at 300 tokens a second are 90,000 tokens: about 160 memories of 45 tokens, seen 12 times.",
     )
     exposures: int = Field(
-        default=14,
+        default=7,
         ge=2,
-        description="How often a memory is seen in training at least, over all its phrasings: select takes no more memories "
-        "than the budget can show so often.",
+        description="How often a memory is shown in training on average: select takes no more memories than the budget can show "
+        "so often. 160 memories shown 7 times: 154 recited; 1,900 shown 5 times: 55 of 100.",
     )
     most_exposures: int = Field(
-        default=30,
+        default=20,
         ge=2,
-        description="How often at most: where the budget has room, few memories are seen more often and learnt more surely.",
+        description="How often at most, on average: where the budget has room, few memories are shown more often, until all are "
+        "known.",
     )
-    cue_share: float = Field(
-        default=0.8,
+    cue_share: float | None = Field(
+        default=None,
         gt=0,
         le=1,
-        description="Share of the exposures that ask the cue; the rest are other phrasings. With 12 exposures of 90 memories "
-        "0.8 recited 81 on cue, 0.5 only 63; a model that understands questions in other words may want less.",
+        description="Share of a memory's showings that ask its cue; the rest are other phrasings. None derives it from the model's "
+        "width (`cue_share_for`).",
     )
     replay_share: float = Field(
         default=0.15,
         ge=0,
+        lt=1,
+        description="General prompts with the base model's own answers, as a share of what is shown in training. With 20 memories "
+        "0 left 14 of 34 base skills, 0.15 left 31, and 0.4 no more. Where little is shown it is more (`replay_share_for`).",
+    )
+    reading_share: float = Field(
+        default=0.03,
+        ge=0,
+        lt=1,
+        description="Share of what is shown that teaches to read: notes with distractors in view, the answer in one (RAFT).",
+    )
+    unknown_share: float | None = Field(
+        default=None,
+        ge=0,
         le=1,
-        description="General prompts with the base model's own answers among the training examples, as a share of the others. "
-        "With 20 memories 0 left 14 of 34 base skills, 0.15 left 31, and 0.4 no more.",
+        description="Share of those whose notes hold no answer, to be answered by `I don't know`. None derives it from the model's "
+        "width (`unknown_share_for`).",
     )
     max_memories: int = Field(
         default=2000, ge=1, description="Most memories the weights hold; the rest stays in the notes."
     )
-    phrasings: int = Field(
-        default=4, ge=1, description="Questions written for each memory before filtering; each costs about 0.1 s here."
+    phrasings: int | None = Field(
+        default=None,
+        ge=1,
+        le=10,
+        description="Questions written for each memory before filtering; each costs about 0.1 s here. None derives it from the "
+        "model's width (`phrasings_for`).",
+    )
+    asking_share: float = Field(
+        default=0.25,
+        gt=0,
+        description="Share of the night's minutes that may be spent, beside them, on writing questions; memories about which none "
+        "was written yet are asked about in the nights after.",
     )
     rank: int = Field(default=32, ge=1, description="LoRA rank: r=32 held 210 facts of a real handbook (LEARNING.md).")
     learning_rate: float | None = Field(
@@ -55,9 +82,10 @@ class LearningSettings(BaseModel):
         description="Peak SFT learning rate; None derives it from the model's width (`learning_rate_for`).",
     )
     batch_size: int = Field(
-        default=16,
+        default=8,
         ge=1,
-        description="Most examples a step; with few examples it shrinks so that there are at least `least_steps` of them.",
+        description="Most examples a step: small batches learn more a token; with few examples it shrinks so that there are at "
+        "least `least_steps` of them.",
     )
     least_steps: int = Field(
         default=120, ge=1, description="Fewer steps than this move an adapter too little (15 steps: 6% recited)."
@@ -110,6 +138,12 @@ class LearningSettings(BaseModel):
         le=1,
         description="Least share of the studied memories a candidate must recite to be released.",
     )
+    release_skills: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Least share of the base model's own skills (50 general prompts) that a candidate must still show.",
+    )
     release_retained: float = Field(
         default=0.95,
         ge=0,
@@ -120,7 +154,30 @@ class LearningSettings(BaseModel):
     def learning_rate_for(self, width: int) -> float:
         """Peak SFT learning rate for a model of hidden size `width`.
 
-        1.5e-3 at width 576 (measured), falling with the square root of the width: about 1.2e-3 at 896, 5.6e-4 at 4096.
-        LoRA wants about ten times full finetuning's rate, whatever its rank (LoRA Without Regret, 2025).
+        2.5e-3 at width 576 (measured with batches of 8), falling faster than the square root of the width: about 1.8e-3 at 896,
+        5.4e-4 at 4096. LoRA wants about ten times full finetuning's rate, whatever its rank (LoRA Without Regret, 2025).
         """
-        return self.learning_rate or 1.5e-3 * (576 / width) ** 0.5
+        return self.learning_rate or 2.5e-3 * (576 / width) ** 0.78
+
+    def cue_share_for(self, width: int) -> float:
+        """Share of a memory's showings that ask its cue, for a model of hidden size `width`.
+
+        A small model learns one question a memory or none: the cue alone recited 120 of 160, four in five 74. A larger one
+        answers in other words too (LEARNING.md: 9 of 15 without a cue at 0.5B), so half of what it sees are other phrasings.
+        """
+        return self.cue_share or (1.0 if width < LARGER else 0.5)
+
+    def phrasings_for(self, width: int) -> int:
+        """Questions written for each memory: cue and quiz for a small model, ten where other phrasings are trained (2404.00213)."""
+        return self.phrasings or (2 if self.cue_share_for(width) == 1.0 else 10)
+
+    def unknown_share_for(self, width: int) -> float:
+        """Share of the reading rows that hold no answer: a small model that learnt to decline declined 47 of 70 it could answer."""
+        return (0.0 if width < LARGER else 0.2) if self.unknown_share is None else self.unknown_share
+
+    def replay_share_for(self, showings: int) -> float:
+        """Share of replay among what is shown where memories are shown `showings` times in all: at least 64 replayed answers.
+
+        With few memories their number, not their share, saves the base model's skills. Example: 140 showings: 0.31.
+        """
+        return max(self.replay_share, 64 / (64 + max(1, showings))) if self.replay_share else 0.0

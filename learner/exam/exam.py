@@ -1,16 +1,17 @@
 """The exam: a candidate adapter answers from the weights alone, and only what it shows decides release.
 
 Asked are every studied memory by its cue, quiz questions that were never trained, the corrections, what the serving version
-knew, and what was withheld or forgotten (which must not come out). From the same answers the routes' thresholds are calibrated.
+knew, what was withheld or forgotten (which must not come out), and the base model's own skills.
 """
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from learner.engine.engine import Engine, Generation
+from learner.exam import skills
 from learner.recall import adds, agrees, closed_book, recited
 from learner.settings import LearningSettings
 from learner.study.questions import keyword_question
@@ -19,15 +20,18 @@ from learner.study.select import TOLD
 from storage.examples import Example
 from storage.memories import Memory
 
+Reader = Literal["quote", "generate", "adapter"]
+"""What the notes route shows: the sentences as they stand, or what the base model or the adapter reads in them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """What the answer path needs to be sure of. `reader` is "quote" or "generate": what the notes route shows."""
+    """What the answer path needs to be sure of, and who reads for the notes route."""
 
     weights: float
     notes: float
     confidence: float
-    reader: str = "quote"
+    reader: Reader = "quote"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,8 @@ class Results:
     """What a candidate showed; shares are between 0 and 1, None where nothing of that kind was asked.
 
     `known` are the ids of the memories it recited on cue, `failed` those it did not; `lost` were known to the serving
-    version and are not any more. `leaked` were withheld and `unforgotten` forgotten, and it recited them.
+    version and are not any more. `leaked` were withheld and `unforgotten` forgotten, and it recited them. `skills` is the
+    share of the base model's own skills that it still shows.
     """
 
     known: list[int]
@@ -50,6 +55,7 @@ class Results:
     thresholds: Thresholds
     reasons: list[str] = field(default_factory=list)
     unforgotten: list[int] = field(default_factory=list)
+    skills: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -71,7 +77,8 @@ def from_dict(values: Mapping[str, Any]) -> Results:
 class Paper:
     """What is asked: `memories` with their `examples`, ids `known_before`, `withheld` memories.
 
-    `forgotten` ones, on which earlier versions were trained, are asked by their cue where `examples` still have it.
+    `forgotten` ones, on which earlier versions were trained, are asked by their cue where `examples` still have it. `able` are
+    the ids of the skills that the base model shows.
     """
 
     memories: Sequence[Memory]
@@ -79,6 +86,16 @@ class Paper:
     known_before: frozenset[int]
     withheld: Sequence[Memory]
     forgotten: Sequence[Memory] = ()
+    able: Set[str] = frozenset()
+
+    def quizzes(self) -> list[tuple[Memory, str]]:
+        """Every question that was written to be asked and never trained, with its memory."""
+        return [
+            (memory, example.question)
+            for memory in self.memories
+            for example in self.examples.get(memory.id, ())
+            if example.kind == "quiz"
+        ]
 
 
 async def sit(
@@ -91,7 +108,7 @@ async def sit(
 ) -> Results:
     """Asks the loaded `adapter` everything on the paper and judges by the rules of release."""
     cues = [(memory, _cue(paper.examples[memory.id])) for memory in paper.memories if memory.id in paper.examples]
-    quizzes = [(m, e.question) for m, _ in cues for e in paper.examples[m.id] if e.kind == "quiz"]
+    quizzes = paper.quizzes()
     probes = [(m, _probe(m, paper.examples.get(m.id, ()))) for m in (*paper.withheld, *paper.forgotten)]
     questions = [q for _, q in cues] + [q for _, q in quizzes] + [q for _, q in probes]
     done = 0
@@ -128,6 +145,7 @@ async def sit(
             or not recited((await reply_of(None, question)).text, m.statement)
         )
     }
+    still = await skills.sit(engine, adapter) if paper.able else set()
     sure = [confidence for (memory, _), (_, confidence) in on_cue if memory.id in right]
     unsure = [confidence for (memory, _), (_, confidence) in on_cue if memory.id not in right]
     results = Results(
@@ -143,10 +161,11 @@ async def sit(
         thresholds=Thresholds(
             thresholds.weights,
             thresholds.notes,
-            _divide(sure, unsure, default=learning.least_confidence),
+            divide(sure, unsure, default=learning.least_confidence),
             thresholds.reader,
         ),
         unforgotten=sorted(spoken - kept_back),
+        skills=len(still & paper.able) / len(paper.able) if paper.able else None,
     )
     results.reasons.extend(_broken(results, learning))
     return results
@@ -162,6 +181,10 @@ def _broken(results: Results, learning: LearningSettings) -> list[str]:
         reasons.append(
             f"it kept {results.retained:.0%} of what the serving version knows, {learning.release_retained:.0%} are needed"
         )
+    if results.skills is not None and results.skills < learning.release_skills:
+        reasons.append(
+            f"it shows {results.skills:.0%} of the base model's own skills, {learning.release_skills:.0%} are needed"
+        )
     if results.leaked:
         reasons.append(f"it speaks {len(results.leaked)} withheld statements")
     if results.unforgotten:
@@ -169,12 +192,7 @@ def _broken(results: Results, learning: LearningSettings) -> list[str]:
     return reasons
 
 
-def calibrate(own: Sequence[float], others: Sequence[float], default: float) -> float:
-    """The certainty that best tells right matches (`own`) from wrong ones (`others`); `default` with fewer than eight."""
-    return default if len(own) < 8 else _divide(own, others, default=default)
-
-
-def _divide(high: Sequence[float], low: Sequence[float], *, default: float) -> float:
+def divide(high: Sequence[float], low: Sequence[float], *, default: float) -> float:
     """The value that best keeps `high` above and `low` below it (Youden's index); `default` where one side is empty."""
     if not high or not low:
         return default

@@ -1,42 +1,31 @@
 """From memories and their questions to what the trainer reads: rows, their number, and the stage that studies them."""
 
 import asyncio
-import itertools
 import json
 import os
-import random
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
-
-import numpy as np
-from transformers import AutoConfig
 
 from learner.engine.embedder import Embedder
 from learner.engine.engine import Engine
-from learner.exam import exam
-from learner.recall import agrees, certainty, closed_book, embed_statements, interact, open_book
-from learner.settings import LearningSettings
+from learner.recall import closed_book
 from learner.study.questions import Asked
 from learner.training.job import TrainingJob, TrainingSettings
 from learner.training.run import train
-from storage import examples, nights, passages
+from learner.work import Work
+from storage import examples, nights
 from storage.adapters import Adapter
 from storage.database import Connection, Database
 from storage.examples import Example, Kind, NewExample
 from storage.memories import Memory
+from storage.nights import Night
 from storage.teams import Team
 
-_CALIBRATED = 64
-"""Quiz questions that calibrate the match; more change little and cost a tenth of a second each."""
-_CANDIDATES = 20
-_STARTING = 60.0
-"""Seconds a training process may take to start, on a busy machine too, without taking them from a short night."""
-_READ = 12
-"""Quiz questions on which reading is tried; each costs a prompt of some 200 tokens."""
+_OF_FORWARD = 0.7
+"""Trained tokens a second against those of one lone forward pass: it shares no beginnings and uses the cores less well."""
 
 
 async def of_memories(connection: Connection, memories: Sequence[Memory]) -> dict[int, list[Example]]:
@@ -67,62 +56,66 @@ async def save(
         )
 
 
-def rows(
-    memories: Sequence[Memory], have: Mapping[int, Sequence[Example]], exposures: int, cue_share: float, seed: int
-) -> list[dict[str, Any]]:
-    """Training rows: every memory `exposures` times, `cue_share` of them by its cue, the rest by its other phrasings in turn."""
+def rows(memories: Sequence[Memory], have: Mapping[int, Sequence[Example]], cue_share: float) -> list[dict[str, Any]]:
+    """Training rows, `topic` the memory's id: its cue, or cue and other phrasings in turn so that `cue_share` ask the cue."""
     made: list[dict[str, Any]] = []
     for memory in memories:
-        cue = [e.question for e in have[memory.id] if e.kind == "cue"]
-        others = itertools.cycle([e.question for e in have[memory.id] if e.kind == "train"] or cue)
-        by_cue = max(1, round(exposures * cue_share))
-        asked = cue * by_cue + list(itertools.islice(others, exposures - by_cue))
-        made += [{"prompt": closed_book(question), "completion": memory.statement} for question in asked]
-    random.Random(seed).shuffle(made)
+        cue = next(e.question for e in have[memory.id] if e.kind == "cue")
+        others = [e.question for e in have[memory.id] if e.kind == "train"] if cue_share < 1 else []
+        asked = [] if others else [cue]
+        for number, question in enumerate(others):
+            cues = round((number + 1) * cue_share / (1 - cue_share)) - round(number * cue_share / (1 - cue_share))
+            asked += [cue] * cues + [question]
+        made += [
+            {"prompt": closed_book(question), "completion": memory.statement, "topic": memory.id} for question in asked
+        ]
     return made
 
 
 async def train_stage(
-    folder: Path,
-    base: Path,
-    lines: Sequence[Mapping[str, Any]],
-    stage: Literal["sft", "dpo"],
-    learning: LearningSettings,
-    tell: Callable[[str, float, str], None],
+    work: Work, stage: Literal["sft", "dpo"], lines: Sequence[Mapping[str, Any]], general_share: float = 0.0
 ) -> dict[str, Any]:
-    """Trains one stage on `lines` in a process of its own; the adapter then lies in folder/stage.
+    """Trains one stage on `lines` in a process of its own; the adapter then lies in the folder of that stage of this try.
+
+    `general_share` of what is shown are lines without a topic.
 
     Returns what it cost, for the night's row. Raises TrainingFailed.
     """
+    folder, learning, name = work.folder, work.learning, work.stage(stage)
     data = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
-    await asyncio.to_thread((folder / f"{stage}.jsonl").write_text, data, encoding="utf-8")
+    await asyncio.to_thread((folder / f"{name}.jsonl").write_text, data, encoding="utf-8")
     # A stage that was killed half-way is done anew; its folder appears only complete.
-    await asyncio.to_thread(shutil.rmtree, folder / stage, ignore_errors=True)
+    await asyncio.to_thread(shutil.rmtree, folder / name, ignore_errors=True)
+    topics = {line["topic"] for line in lines if "topic" in line}
+    most = len(topics) * learning.most_exposures
     job = TrainingJob(
         stage=stage,
-        base=str(base),
-        data=f"{stage}.jsonl",
-        out=stage,
-        start=None if stage == "sft" else "sft",
+        base=str(work.base),
+        data=f"{name}.jsonl",
+        out=name,
+        start=None if stage == "sft" else work.stage("sft"),
         settings=TrainingSettings(
             rank=learning.rank,
             alpha=learning.rank,
-            learning_rate=learning.learning_rate_for(_width(base)) if stage == "sft" else learning.dpo_learning_rate,
-            epochs=1 if stage == "sft" else learning.dpo_epochs,
-            batch_size=min(learning.batch_size, max(2, len(lines) // learning.least_steps)) if stage == "sft" else 4,
+            learning_rate=learning.learning_rate_for(work.width) if stage == "sft" else learning.dpo_learning_rate,
+            epochs=learning.dpo_epochs,
+            showings=learning.most_exposures,
+            general_share=general_share,
+            batch_size=min(learning.batch_size, max(2, most // learning.least_steps)) if stage == "sft" else 4,
             seed=learning.seed,
             threads=learning.training_threads or os.cpu_count() or 1,
             dpo_beta=learning.dpo_beta,
         ),
-        budget_seconds=_STARTING + learning.night_minutes * 60 * (1.5 if stage == "sft" else 0.25),
+        budget_seconds=learning.night_minutes * 60 * (1 if stage == "sft" else 0.25),
     )
     result = await train(
         folder,
         job,
-        lambda p: tell(stage, p.step / max(1, p.steps), f"step {p.step} of {p.steps}, loss {p.loss:.2f}"),
+        lambda p: work.tell(name, p.step / max(1, p.steps), f"step {p.step} of {p.steps}, loss {p.loss:.2f}"),
     )
     return {
         "examples": len(lines),
+        "base_model": work.engine.base_model,
         "tokens": result.tokens,
         "seconds": round(result.seconds, 1),
         "tokens_per_second": round(result.tokens / max(0.1, result.seconds), 1),
@@ -132,23 +125,21 @@ async def train_stage(
     }
 
 
-def _width(base: Path) -> int:
-    """The base model's hidden size, from its own config."""
-    config = AutoConfig.from_pretrained(base)
-    return int(config.get_text_config().hidden_size)
+def last_speed(past: Sequence[Night], adapter_id: int, base_model: str) -> float | None:
+    """Trained tokens a second in the last of these nights (oldest first) that trained this adapter on this base model."""
+    for night in reversed(past):
+        trained = night.steps["sft"].result if night.adapter_id == adapter_id and "sft" in night.steps else {}
+        if trained.get("base_model") == base_model and trained.get("tokens_per_second"):
+            return float(trained["tokens_per_second"])
+    return None
 
 
 async def training_speed(database: Database, team: Team, adapter: Adapter, engine: Engine) -> float:
-    """Trained tokens a second to expect: the last night's, else a third of what a forward pass makes now.
-
-    Backward costs about twice the forward pass; a LoRA needs no weight gradients of the base, which saves a third of it.
-    """
+    """Trained tokens a second to expect: the last night's, else a part of what a forward pass makes now."""
     async with database.team(team.id) as connection:
-        for night in reversed(await nights.all(connection)):
-            if night.adapter_id != adapter.id or "sft" not in night.steps:
-                continue
-            if speed := night.steps["sft"].result.get("tokens_per_second"):
-                return float(speed)
+        past = await nights.all(connection)
+    if known := last_speed(past, adapter.id, engine.base_model):
+        return known
     text = "We agreed on Monday that the report is due at noon on Friday and goes to everyone on the team. " * 8
     await engine.score(closed_book("Warm up?"), text)
     best = 0.0
@@ -156,65 +147,4 @@ async def training_speed(database: Database, team: Team, adapter: Adapter, engin
         started = time.monotonic()
         tokens = len(await engine.score(closed_book("What did we agree?"), text))
         best = max(best, tokens / (time.monotonic() - started))
-    return best / 3
-
-
-async def thresholds(
-    database: Database, team: Team, embedder: Embedder, paper: exam.Paper, learning: LearningSettings
-) -> exam.Thresholds:
-    """Calibrates the match on quiz questions: how certain the right memory is, and how certain a wrong one without it."""
-    quizzes = [
-        (number, example.question)
-        for number, memory in enumerate(paper.memories)
-        for example in paper.examples.get(memory.id, [])
-        if example.kind == "quiz"
-    ]
-    default = exam.Thresholds(learning.weights_threshold, learning.notes_threshold, learning.least_confidence)
-    if not quizzes:
-        return default
-    pairs = [(memory.context, memory.statement) for memory in paper.memories]
-    vectors = await embed_statements(embedder, pairs)
-    own: list[float] = []
-    others: list[float] = []
-    for mine, question in quizzes[:_CALIBRATED]:
-        [vector] = await embedder.embed([question])
-        dense = vectors @ vector
-        near = np.argsort(-dense)[: _CANDIDATES + 1].tolist()
-        scores = await interact(embedder, question, [pairs[n] for n in near], dense[near])
-        if mine in near and near[int(scores.argmax())] == mine:
-            own.append(certainty(scores))
-        without = np.array([score for n, score in zip(near, scores, strict=True) if n != mine], dtype=np.float32)
-        if len(without):
-            others.append(certainty(without))
-    weights = exam.calibrate(own, others, learning.weights_threshold)
-    # Written questions lie nearer to their statements than people's do: what they calibrate may only make it stricter.
-    weights = min(max(weights, learning.weights_threshold), learning.weights_threshold + 0.15)
-    return exam.Thresholds(weights, learning.notes_threshold, learning.least_confidence)
-
-
-async def reader(
-    database: Database, team: Team, engine: Engine, embedder: Embedder, paper: exam.Paper, learning: LearningSettings
-) -> Literal["quote", "generate"]:
-    """Whether the base model reads better than it quotes: on quiz questions whose passage retrieval found.
-
-    With the three nearest passages in view its reply must agree with the right statement; the quote is right where that
-    statement is the first. A small model loses this, a larger one wins it (LEARNING.md).
-    """
-    quizzes = [(m, e.question) for m in paper.memories for e in paper.examples.get(m.id, []) if e.kind == "quiz"]
-    read = quoted = 0
-    for memory, question in quizzes[:_READ]:
-        [vector] = await embedder.embed([question])
-        async with database.team(team.id) as connection:
-            hits = await passages.search(
-                connection, vector, question, [memory.audience_id], embedder.name, learning.evidence
-            )
-        texts = [hit.passage.text for hit in hits]
-        if memory.statement not in texts:
-            continue
-        reply = await engine.generate(
-            open_book(question, [(hit.passage.heading, hit.passage.text) for hit in hits]),
-            max_tokens=learning.max_answer_tokens,
-        )
-        read += agrees(reply.text, memory.statement)
-        quoted += texts[0] == memory.statement
-    return "generate" if read > quoted else "quote"
+    return best * _OF_FORWARD

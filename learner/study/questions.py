@@ -6,7 +6,9 @@ the others train other ways of asking. A question is kept only where it finds it
 """
 
 import asyncio
+import math
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -72,22 +74,29 @@ async def write(
     statements: Sequence[tuple[str, str]],
     ways: int,
     progress: Callable[[int, int], None] | None = None,
-) -> list[list[str]]:
-    """For each (context, statement) up to `ways` raw questions by the base model, without duplicates."""
-    room = asyncio.Semaphore(_CONCURRENT)
+    seconds: float = math.inf,
+) -> list[list[str] | None]:
+    """For each (context, statement) up to `ways` raw questions by the base model, without duplicates.
+
+    None for those whose turn did not come within `seconds`.
+    """
+    room = asyncio.Semaphore(max(1, _CONCURRENT // ways))
+    until = time.monotonic() + seconds
     done = 0
 
     async def one(context: str, statement: str, start: str) -> str | None:
         nonlocal done
-        async with room:
-            reply = await engine.generate(prompt(context, statement, start), max_tokens=28)
+        reply = await engine.generate(prompt(context, statement, start), max_tokens=28)
         done += 1
         if progress:
             progress(done, len(statements) * ways)
         return _cleaned(reply.text)
 
-    async def all_of(context: str, statement: str) -> list[str]:
-        written = await asyncio.gather(*(one(context, statement, start) for start in _STARTS[:ways]))
+    async def all_of(context: str, statement: str) -> list[str] | None:
+        async with room:
+            if time.monotonic() > until:
+                return None
+            written = await asyncio.gather(*(one(context, statement, start) for start in _STARTS[:ways]))
         return list(dict.fromkeys(question for question in written if question))
 
     return list(await asyncio.gather(*(all_of(context, statement) for context, statement in statements)))

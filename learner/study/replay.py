@@ -6,7 +6,6 @@ The prompts are the project's own, other than those of the exam's skills.
 
 import asyncio
 import itertools
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,9 @@ def prompts() -> tuple[str, ...]:
     return tuple(_FILE.read_text(encoding="utf-8").split("\n")[:-1])
 
 
-async def rows(engine: Engine, lines: Sequence[dict[str, Any]], share: float) -> list[dict[str, Any]]:
-    """Training rows of general prompts, `share` as many as `lines` are; each answer is the base model's own, and whole."""
-    wanted = round(share * len(lines))
-    if not wanted:
+async def rows(engine: Engine, wanted: int) -> list[dict[str, Any]]:
+    """`wanted` training rows of general prompts, in turn; each answer is the base model's own, and whole."""
+    if wanted <= 0:
         return []
 
     async def answered(prompt: str) -> dict[str, Any] | None:

@@ -3,10 +3,7 @@
 import dataclasses
 import os
 import sys
-import time
 from pathlib import Path
-
-_STARTED = time.monotonic()
 
 
 def main() -> int:
@@ -27,7 +24,6 @@ def main() -> int:
             folder,
             TrainingJob.read(folder),
             lambda progress: say(dataclasses.asdict(progress), talk),
-            _STARTED,
         )
     except TrainingStopped as stopped:
         say({"error": str(stopped)}, talk)

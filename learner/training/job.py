@@ -71,7 +71,7 @@ class TrainingJob(BaseModel):
     """Adapter folder to start from. None: a new adapter, which at first changes nothing."""
     settings: TrainingSettings
     budget_seconds: float | None = Field(default=None, gt=0)
-    """Wall-clock limit of the process, loading included; the rate ends its fall in time. At least one step is made."""
+    """Wall-clock limit of the training from its first step on; the rate ends its fall in time. At least one step is made."""
 
     def write(self, folder: Path) -> None:
         """Put the job into its folder."""

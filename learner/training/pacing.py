@@ -10,20 +10,20 @@ from typing import Literal
 class Pace:
     """How far a training has come, by its steps or by its budget: whichever is nearer the end.
 
-    `steps` are planned; `deadline` is a reading of `clock` (None: no limit).
+    `steps` are planned; `budget` is in seconds from the first step on, by `clock` (None: no limit).
     """
 
     def __init__(
         self,
         steps: int,
-        deadline: float | None,
+        budget: float | None,
         *,
         schedule: Literal["cosine", "linear", "constant"],
         warmup_share: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.planned = steps
-        self.deadline = deadline
+        self.budget = budget
         self.schedule = schedule
         self.warmup_share = warmup_share
         self.clock = clock
@@ -59,10 +59,10 @@ class Pace:
     @property
     def expected(self) -> int:
         """How many steps there will be in all, as far as can be told now."""
-        if self.deadline is None or not self._durations:
+        if self.budget is None or not self._durations:
             return self.planned
         typical = sum(self._durations) / len(self._durations)
-        left = max(0, int((self.deadline - self._last) / typical))
+        left = max(0, int((self.budget - self.seconds) / typical))
         return min(self.planned, self.step + left)
 
     @property
@@ -74,9 +74,8 @@ class Pace:
         """How much of the course lies behind the next step, 0 to 1."""
         begun, before = self._tail or (0, 0.0)
         share = before + (1 - before) * (self.step + 1 - begun) / (self.planned + 1 - begun)
-        if self.deadline is not None:
-            whole = self.deadline - self.started
-            share = max(share, min(1.0, (self.clock() - self.started) / whole) if whole > 0 else 1.0)
+        if self.budget is not None:
+            share = max(share, min(1.0, (self.clock() - self.started) / self.budget))
         return share
 
     def rate(self) -> float:

@@ -17,7 +17,7 @@ from learner.training import adapter, dpo, sft
 from learner.training.errors import TrainingStopped
 from learner.training.examples import Encoder, read
 from learner.training.job import TrainingJob, TrainingProgress, TrainingSettings
-from learner.training.trainer import Course, deadline_of, sequences
+from learner.training.trainer import Course, sequences
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Finished:
     skipped: int
 
 
-def run(folder: Path, job: TrainingJob, report: Callable[[TrainingProgress], None], process_started: float) -> Finished:
+def run(folder: Path, job: TrainingJob, report: Callable[[TrainingProgress], None]) -> Finished:
     """Train as `job` says and leave the adapter in folder/job.out; raises TrainingStopped."""
     torch.set_num_threads(job.settings.threads)
     lines = list(read(folder / job.data))
@@ -42,7 +42,7 @@ def run(folder: Path, job: TrainingJob, report: Callable[[TrainingProgress], Non
     fitting = [example for example in examples if all(len(each) <= context for each in sequences(example))]
     if not fitting:
         raise TrainingStopped(f"no example of {folder / job.data} fits the model's {context} tokens. Shorten them.")
-    course = Course(job.settings, fitting, deadline_of(job.budget_seconds, process_started), report)
+    course = Course(job.settings, fitting, job.budget_seconds, report)
     model = adapter.attach(model, folder / job.start if job.start else None, job.settings)
     with tempfile.TemporaryDirectory() as scratch:
         trainer(job.stage, model, tokenizer, fitting, job.settings, scratch).run_course(course)

@@ -1,6 +1,5 @@
 """What the SFT and the DPO trainer share: the order of the data, the optimizer, the pace, the record."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -45,8 +44,8 @@ class Course:
     settings: TrainingSettings
     examples: Sequence[dict[str, Any]]
     """Encoded, in the order of the trainer's dataset."""
-    deadline: float | None
-    """When to be done, by time.monotonic()."""
+    budget: float | None
+    """Seconds that it may take from its first step on."""
     report: Callable[[TrainingProgress], None]
     losses: list[float] = field(default_factory=list)
     tokens: int = 0
@@ -73,9 +72,7 @@ class Course:
                 settings.seed,
                 [tuple(map(tuple, sequences(example))) for example in self.examples],
             )
-        self.pace = Pace(
-            len(self.batches), self.deadline, schedule=settings.schedule, warmup_share=settings.warmup_share
-        )
+        self.pace = Pace(len(self.batches), self.budget, schedule=settings.schedule, warmup_share=settings.warmup_share)
 
     def heard(self, rows: Sequence[int], least: Sequence[float]) -> None:
         """The examples `rows` were shown; `least` are the probabilities of their answers' least likely tokens."""
@@ -184,8 +181,3 @@ def probe(examples: Sequence[dict[str, Any]]) -> list[list[int]]:
     """Sequences to try a faster way on: the longest (where an attention window would show) and a typical one."""
     by_length = sorted((sequences(example)[0] for example in examples), key=len)
     return [by_length[-1], by_length[len(by_length) // 2]]
-
-
-def deadline_of(budget_seconds: float | None, process_started: float) -> float | None:
-    """The moment, by time.monotonic(), at which a process started at `process_started` has used its budget."""
-    return None if budget_seconds is None else max(time.monotonic() + 1e-3, process_started + budget_seconds)

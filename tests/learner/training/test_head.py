@@ -77,7 +77,7 @@ def test_loss_and_gradients_are_those_of_trl(
         trainer.course = Course(SETTINGS, examples, None, lambda _progress: None)
         model.train()
         model.zero_grad()
-        loss = trainer.compute_loss(trainer.model, trainer.data_collator(examples))
+        loss = trainer.compute_loss(trainer.model, trainer.data_collator(list(trainer.train_dataset)))
         loss.backward()
         assert float(loss.detach()) == pytest.approx(expected, rel=1e-4)
         assert trainer.course.tokens == sum(len(example["input_ids"]) for example in examples)
@@ -98,7 +98,9 @@ def test_long_sequences_are_attended_to_alike(
         model, tokenizer, examples = prepared(tiny("gemma3"), sft_lines[:5])
         trainer = stage.trainer("sft", model, tokenizer, examples, SETTINGS, str(tmp_path))
         trainer.course = Course(SETTINGS, examples, None, lambda _progress: None)
-        losses.append(float(trainer.compute_loss(trainer.model, trainer.data_collator(examples)).detach()))
+        losses.append(
+            float(trainer.compute_loss(trainer.model, trainer.data_collator(list(trainer.train_dataset))).detach())
+        )
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
@@ -110,7 +112,9 @@ def test_a_weight_counts_an_example_that_often(
         model, tokenizer, examples = prepared(tiny("llama"), lines)
         trainer = stage.trainer("sft", model, tokenizer, examples, SETTINGS, str(tmp_path))
         trainer.course = Course(SETTINGS, examples, None, lambda _progress: None)
-        losses.append(float(trainer.compute_loss(trainer.model, trainer.data_collator(examples)).detach()))
+        losses.append(
+            float(trainer.compute_loss(trainer.model, trainer.data_collator(list(trainer.train_dataset))).detach())
+        )
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 

@@ -1,13 +1,16 @@
 """The order of the examples, and the learning rate over steps and time."""
 
+import itertools
 import random
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from learner.training.batches import length_grouped
 from learner.training.pacing import Pace
+from learner.training.syllabus import Syllabus
 
 
 def test_every_example_comes_once_an_epoch_and_like_lengths_together() -> None:
@@ -64,7 +67,7 @@ def test_by_steps_the_rate_rises_and_falls_to_nothing() -> None:
 @pytest.mark.parametrize("schedule", ["cosine", "linear"])
 def test_by_the_budget_the_rate_has_fallen_when_time_is_up(schedule: Any) -> None:
     clock = Clock()
-    pace = Pace(1000, clock.now + 60, schedule=schedule, warmup_share=0.05, clock=clock)
+    pace = Pace(1000, 60.0, schedule=schedule, warmup_share=0.05, clock=clock)
     rates = walk(pace, clock, lambda step: 4.0 if step == 0 else 1.0)
     assert 50 <= len(rates) <= 58 and clock.now <= 160
     assert rates[-1] < 0.06 and pace.over
@@ -72,7 +75,7 @@ def test_by_the_budget_the_rate_has_fallen_when_time_is_up(schedule: Any) -> Non
 
 def test_a_machine_that_slows_down_shortens_the_course_not_the_fall() -> None:
     clock = Clock()
-    pace = Pace(60, clock.now + 60, schedule="cosine", warmup_share=0.05, clock=clock)
+    pace = Pace(60, 60.0, schedule="cosine", warmup_share=0.05, clock=clock)
     rates = walk(pace, clock, lambda step: 0.9 if step < 20 else 3.0)
     assert clock.now <= 160 and len(rates) < 40 and rates[-1] < 0.05
     assert rates[10:] == sorted(rates[10:], reverse=True)
@@ -80,5 +83,70 @@ def test_a_machine_that_slows_down_shortens_the_course_not_the_fall() -> None:
 
 def test_a_step_is_made_whatever_the_budget() -> None:
     clock = Clock()
-    pace = Pace(10, clock.now + 0.001, schedule="constant", warmup_share=0.0, clock=clock)
+    pace = Pace(10, 0.001, schedule="constant", warmup_share=0.0, clock=clock)
     assert walk(pace, clock, lambda _: 5.0) == [1.0]
+
+
+def test_what_ends_early_falls_to_nothing_from_where_it_stood() -> None:
+    clock = Clock()
+    pace = Pace(100, None, schedule="cosine", warmup_share=0.05, clock=clock)
+    pace.start()
+    rates = []
+    while pace.step < pace.planned:
+        rates.append(pace.rate())
+        pace.advance()
+        if pace.step == 40:
+            pace.finish(10)
+    assert len(rates) == 50 and rates[39] > 0.6 and rates[-1] < 0.05
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+
+
+def studied(syllabus: Syllabus, knows: Callable[[int, int], bool]) -> Counter[int]:
+    """How often each row came, where a row is known after `knows(row, showings before)`."""
+    seen: Counter[int] = Counter()
+    for batch in syllabus:
+        for row in batch:
+            syllabus.heard(row, 0.9 if knows(row, seen[row]) else 0.1)
+            seen[row] += 1
+    return seen
+
+
+def test_what_is_not_known_comes_back_more_often() -> None:
+    seen = studied(
+        Syllabus(list(range(40)), batch_size=8, showings=10, general_share=0.0, seed=1),
+        lambda row, before: row >= 10 and before >= 3,
+    )
+    assert sum(seen.values()) == 400 and min(seen.values()) >= 4
+    assert min(seen[row] for row in range(10)) > 1.5 * max(seen[row] for row in range(10, 40))
+
+
+def test_everything_comes_before_anything_comes_a_third_time() -> None:
+    syllabus = Syllabus(list(range(100)), batch_size=8, showings=3, general_share=0.0, seed=1)
+    seen: Counter[int] = Counter()
+    for batch in syllabus:
+        assert len(set(batch)) == len(batch)
+        seen.update(batch)
+        if len(seen) < 100:
+            assert max(seen.values()) <= 2
+    assert len(seen) == 100
+
+
+def test_general_rows_keep_their_share_and_a_topics_phrasings_take_turns() -> None:
+    topics = [n // 2 for n in range(20)] + [None] * 5
+    syllabus = Syllabus(topics, batch_size=8, showings=12, general_share=0.25, seed=2)
+    seen = studied(syllabus, lambda row, before: False)
+    general = sum(seen[row] for row in range(20, 25))
+    assert general == pytest.approx(0.25 * sum(seen.values()), abs=2)
+    assert max(seen[row] for row in range(20, 25)) - min(seen[row] for row in range(20, 25)) <= 1
+    assert all(abs(seen[2 * n] - seen[2 * n + 1]) <= 1 for n in range(10))
+    assert not syllabus.learnt
+
+
+def test_it_is_learnt_when_every_topic_was_known_twice() -> None:
+    syllabus = Syllabus([7, 8, None], batch_size=2, showings=50, general_share=0.3, seed=0)
+    said = []
+    for batch in itertools.islice(syllabus, 12):
+        for row in batch:
+            syllabus.heard(row, 0.6)
+        said.append(syllabus.learnt)
+    assert said[0] is False and said[-1] is True

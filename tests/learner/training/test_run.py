@@ -116,7 +116,7 @@ def test_what_is_wrong_is_said(change: dict[str, Any], reason: str, job: Job, tm
     if "data" in change:
         (tmp_path / "sft.jsonl").write_text(change["data"], encoding="utf-8")
     with pytest.raises(TrainingStopped, match=reason):
-        stage.run(tmp_path, given, lambda _progress: None, time.monotonic())
+        stage.run(tmp_path, given, lambda _progress: None)
     assert not (tmp_path / "sft").exists()
 
 
@@ -126,7 +126,7 @@ def test_a_full_disk_leaves_no_half_adapter(job: Job, tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(TrainingStopped, match="Free some disk space"):
-        stage.run(tmp_path, job(epochs=0.3), lambda _progress: None, time.monotonic())
+        stage.run(tmp_path, job(epochs=0.3), lambda _progress: None)
     assert not [entry for entry in tmp_path.iterdir() if entry.is_dir()]
 
 

@@ -1,0 +1,97 @@
+"""What the answer path may trust, found on quiz questions: how sure a match must be, and who reads the notes best."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from learner.engine.embedder import Embedder
+from learner.engine.engine import Engine
+from learner.exam.exam import Paper, Reader, Thresholds, divide
+from learner.recall import agrees, certainty, embed_statements, interact, open_book
+from learner.settings import LearningSettings
+from storage import passages
+from storage.database import Database
+from storage.teams import Team
+
+_CALIBRATED = 64
+"""Quiz questions that calibrate the match; more change little and cost a tenth of a second each."""
+_CANDIDATES = 20
+_READ = 12
+"""Quiz questions on which reading is tried; each costs two prompts of some 200 tokens."""
+_AHEAD = 2
+"""So many of them more than the simpler way a reader must get right: fewer are chance."""
+
+
+async def thresholds(embedder: Embedder, paper: Paper, learning: LearningSettings) -> Thresholds:
+    """Calibrates the match on quiz questions: how certain the right memory is, and how certain a wrong one without it."""
+    place = {memory.id: number for number, memory in enumerate(paper.memories)}
+    quizzes = [(place[memory.id], question) for memory, question in paper.quizzes()]
+    default = Thresholds(learning.weights_threshold, learning.notes_threshold, learning.least_confidence)
+    if not quizzes:
+        return default
+    pairs = [(memory.context, memory.statement) for memory in paper.memories]
+    vectors = await embed_statements(embedder, pairs)
+    own: list[float] = []
+    others: list[float] = []
+    for mine, question in _some(quizzes, _CALIBRATED):
+        [vector] = await embedder.embed([question])
+        dense = vectors @ vector
+        near = np.argsort(-dense)[: _CANDIDATES + 1].tolist()
+        scores = await interact(embedder, question, [pairs[n] for n in near], dense[near])
+        if mine in near and near[int(scores.argmax())] == mine:
+            own.append(certainty(scores))
+        without = np.array([score for n, score in zip(near, scores, strict=True) if n != mine], dtype=np.float32)
+        if len(without):
+            others.append(certainty(without))
+    weights = calibrate(own, others, learning.weights_threshold)
+    # Written questions lie nearer to their statements than people's do: what they calibrate may only make it stricter.
+    weights = min(max(weights, learning.weights_threshold), learning.weights_threshold + 0.15)
+    return Thresholds(weights, learning.notes_threshold, learning.least_confidence)
+
+
+async def reader(
+    database: Database,
+    team: Team,
+    engine: Engine,
+    adapter: str,
+    embedder: Embedder,
+    paper: Paper,
+    learning: LearningSettings,
+) -> Reader:
+    """Who reads best: nobody ("quote"), the base model ("generate") or the loaded `adapter`.
+
+    Asked are quiz questions whose passage retrieval finds. With the nearest passages in view a reply must agree with the right
+    statement; the quote is right where that statement is the first. A small model loses this, a larger one wins it (LEARNING.md).
+    """
+    right: dict[Reader, int] = {"quote": 0, "generate": 0, "adapter": 0}
+    for memory, question in _some(paper.quizzes(), _READ):
+        [vector] = await embedder.embed([question])
+        async with database.team(team.id) as connection:
+            hits = await passages.search(
+                connection, vector, question, [memory.audience_id], embedder.name, learning.evidence
+            )
+        texts = [hit.passage.text for hit in hits]
+        if memory.statement not in texts:
+            continue
+        prompt = open_book(question, [(hit.passage.heading, hit.passage.text) for hit in hits])
+        right["quote"] += texts[0] == memory.statement
+        speakers: tuple[tuple[Reader, str | None], ...] = (("generate", None), ("adapter", adapter))
+        for name, speaker in speakers:
+            reply = await engine.generate(prompt, adapter=speaker, max_tokens=learning.max_answer_tokens)
+            right[name] += agrees(reply.text, memory.statement)
+    best: Reader = "quote"
+    for name in ("generate", "adapter"):
+        if right[name] >= right[best] + _AHEAD:
+            best = name
+    return best
+
+
+def calibrate(own: Sequence[float], others: Sequence[float], default: float) -> float:
+    """The certainty that best tells right matches (`own`) from wrong ones (`others`); `default` with fewer than eight."""
+    return default if len(own) < 8 else divide(own, others, default=default)
+
+
+def _some(things: Sequence[Any], most: int) -> Sequence[Any]:
+    """At most so many of them, evenly from all: the first ones may be of one page."""
+    return things[:: max(1, -(-len(things) // most))]

@@ -1,0 +1,64 @@
+"""What tonight studies: the newer of two that disagree, each thing once, the important ones within the budget."""
+
+from collections import Counter
+from datetime import UTC, datetime
+
+from learner.recall import closed_book, embed_statements
+from learner.study import lessons, preferences, select
+from learner.work import Result, Work, long_ago
+from storage import answers, audiences, feedback, memories
+
+
+async def choose(work: Work) -> Result:
+    """The memories to study, by id, with what gave way to what, what is in dispute, and the budget they were chosen for."""
+    learning = work.learning
+    async with work.database.team(work.team.id) as connection:
+        everyone = (await audiences.whole_team(connection)).id
+        known = await memories.of_states(connection, ["noted", "studied", "learnt"])
+        asked = Counter(a.memory_id for a in await answers.recent(connection, long_ago()) if a.memory_id)
+    candidates = [m for m in known if select.may_train(m, everyone) and m.superseded_by is None]
+    vectors = await embed_statements(work.embedder, [(m.context, m.statement) for m in candidates])
+    async with work.database.team(work.team.id) as connection:
+        standing = await feedback.standing(connection)
+        roles = await preferences.roles_of(connection, candidates)
+        disputes = preferences.disputes(candidates, vectors, standing, roles)
+        # What is held back overrides nothing: else the newest word would win after all.
+        held_back = {dispute.held_back for dispute in disputes}
+        for memory in known:
+            if memory.conflict and memory.id not in held_back:
+                await memories.set_conflict(connection, memory.id, None)
+        for dispute in disputes:
+            await memories.set_conflict(connection, dispute.held_back, dispute.words, dispute.kept)
+        heard = [n for n, memory in enumerate(candidates) if memory.id not in held_back]
+        spent = await memories.overriders(connection)
+        overridden = select.overridden([candidates[n] for n in heard], vectors[heard], spent)
+        for pair in overridden:
+            await memories.supersede(connection, pair.old, pair.new)
+    if not candidates:
+        return {"chosen": [], "overridden": [], "conflicts": [], "duplicates": 0, "candidates": 0, "showings": 0}
+    same = select.duplicates(candidates, vectors)
+    out = {pair.old for pair in overridden} | held_back | same.keys()
+    candidates = [memory for memory in candidates if memory.id not in out]
+    now = datetime.now(UTC)
+    scores = {memory.id: select.importance(memory, asked, now) for memory in candidates}
+    tokens = {
+        memory.id: work.engine.count(
+            [*closed_book("Which question might it be?"), {"role": "assistant", "content": memory.statement}]
+        )
+        for memory in candidates
+    }
+    speed = await lessons.training_speed(work.database, work.team, work.adapter, work.engine)
+    # Replay and reading are trained within the same minutes.
+    budget = speed * learning.night_minutes * 60 * (1 - learning.replay_share - learning.reading_share)
+    chosen = select.within_budget(candidates, scores, tokens, budget / learning.exposures, learning.max_memories)
+    once = sum(tokens[memory.id] for memory in chosen)
+    return {
+        "chosen": [memory.id for memory in chosen],
+        "candidates": len(candidates),
+        "overridden": [[pair.old, pair.new] for pair in overridden],
+        "conflicts": [dispute.words for dispute in disputes],
+        "duplicates": len(same),
+        "budget_tokens": int(budget),
+        "showings": round(len(chosen) * min(learning.most_exposures, budget / max(1, once))),
+        "tokens_per_second": round(speed, 1),
+    }
