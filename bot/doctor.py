@@ -4,10 +4,11 @@ import asyncio
 import difflib
 import os
 import shutil
+import statistics
 import sys
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,14 +20,16 @@ from rich.text import Text
 from bot import logs
 from bot.assembly import data_folder, embedder_name, ensure_team, open_database
 from bot.settings import KNOWN, PREFIX, BadSettings, Settings
-from storage import adapters, nights
+from storage import adapters, audiences, memories, nights
 from storage.adapter_files import AdapterFiles
-from storage.database import Database
+from storage.database import Connection, Database
 from storage.errors import NightschoolError
+from storage.memories import Memory
 from storage.teams import Team
 
 _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "bold red")}
 _GIB = 2**30
+_SAMPLED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +213,7 @@ async def database_and_below(settings: Settings) -> AsyncIterator[Check]:
             yield await serving_version(settings, database, team)
             yield await last_night(database, team)
             yield await workers(database)
+            yield await budget(settings, database, team)
             if settings.slack.mode != "off":
                 from bot.slack import checks as slack
 
@@ -304,3 +308,63 @@ async def workers(database: Database) -> Check:
     if ago > 6 * TICK_SECONDS:
         return Check("warn", "worker", f"last seen {seen:%Y-%m-%d %H:%M} UTC", "start nightschool worker again")
     return Check("ok", "worker", f"seen {max(0, ago):.0f} s ago")
+
+
+async def budget(settings: Settings, database: Database, team: Team) -> Check:
+    """Whether the night's minutes, the rank and the base model suit what the team wrote and this machine."""
+    from learner import outlook
+    from learner.engine.device import best_device, memory_bytes
+    from learner.engine.packaged import base_model_folder, identity, parameters
+    from learner.study import select
+
+    name, learning = "night's budget", settings.learning
+    try:
+        folder = await asyncio.to_thread(base_model_folder, settings.model, data_folder(settings))
+        base, size = identity(folder), parameters(folder)
+    except (NightschoolError, OSError, ValueError):
+        return Check("warn", name, "the base model is missing", "see base model above")
+    async with database.team(team.id) as connection:
+        everyone = (await audiences.whole_team(connection)).id
+        known = await memories.of_states(connection, ["noted", "studied", "learnt"])
+        last = await _last_speed(connection, base)
+    found = [m for m in known if select.may_train(m, everyone) and m.superseded_by is None and m.conflict is None]
+    if not found:
+        return Check("ok", name, "nothing to study yet")
+    device = best_device()
+    if last is None and device.type != "cpu":
+        words = f"{len(found):,} memories may be studied; how fast, the first night on this {device.type} device shows"
+        return Check("ok", name, words)
+    tokens = await asyncio.to_thread(_mean_tokens, folder, found)
+    ahead = outlook.foresee(len(found), tokens, last or outlook.speed_of(size), size, memory_bytes(device), learning)
+    speed = (
+        f"{last:,.0f} tokens a second in the last night" if last else f"some {outlook.speed_of(size):,.0f} by its size"
+    )
+    most = f" (at most {ahead.wanted:,}: learning.max_memories)" if ahead.wanted < len(found) else ""
+    words = (
+        f"{ahead.fit:,} of {len(found):,} memories{most}, each {ahead.showings} times, in {ahead.minutes:.0f} of "
+        f"{learning.night_minutes:g} minutes ({outlook.size(size)}, {speed}); "
+        f"{'about' if ahead.measured else 'at most'} {ahead.recited:,} recited, {ahead.skills:.2f} of the base skills kept"
+    )
+    return Check("warn" if ahead.change else "ok", name, words, ahead.recommendation)
+
+
+async def _last_speed(connection: Connection, base: str) -> float | None:
+    """Trained tokens a second in the team's latest night on this very base model."""
+    versions = await adapters.versions(connection, (await adapters.ensure(connection)).id)
+    on_it = {version.night_id for version in versions if version.base_model == base}
+    for night in reversed(await nights.all(connection)):
+        if night.id in on_it and (speed := night.steps["sft"].result.get("tokens_per_second")):
+            return float(speed)
+    return None
+
+
+def _mean_tokens(folder: Path, found: Sequence[Memory]) -> float:
+    """Of a memory with its question, as it is trained; some hundred tell."""
+    from learner.engine.prompts import Prompts, load_tokenizer
+    from learner.recall import closed_book
+
+    prompts, asked = Prompts(load_tokenizer(folder), None), closed_book("Which question might it be?")
+    some = found[:: len(found) // _SAMPLED + 1]
+    return statistics.mean(
+        len(prompts.render([*asked, {"role": "assistant", "content": memory.statement}])) for memory in some
+    )

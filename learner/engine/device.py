@@ -3,6 +3,7 @@
 import platform
 from pathlib import Path
 
+import psutil
 import torch
 
 
@@ -26,3 +27,13 @@ def best_dtype(device: torch.device) -> torch.dtype:
         return torch.float32
     words = set(info.read_text(encoding="utf-8", errors="replace").split())
     return torch.bfloat16 if words & {"avx512_bf16", "amx_bf16", "bf16"} else torch.float32
+
+
+def memory_bytes(device: torch.device) -> int:
+    """Memory that models on the device may fill: the GPU's own, else the machine's, or the container's limit below it."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    limit = Path("/sys/fs/cgroup/memory.max")
+    words = limit.read_text(encoding="ascii").strip() if limit.is_file() else "max"
+    total = int(psutil.virtual_memory().total)
+    return total if words == "max" else min(total, int(words))

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import math
 import os
 import shutil
 import sys
@@ -106,6 +107,16 @@ def identity(folder: Path) -> str:
             handle.seek(max(0, file.stat().st_size - 65536))
             digest.update(handle.read())
     return f"{_name(folder.resolve())}-{digest.hexdigest()[:16]}"
+
+
+def parameters(folder: Path) -> int:
+    """How many parameters the model in `folder` has, by its weights' headers."""
+    total = 0
+    for file in folder.glob("*.safetensors"):
+        with file.open("rb") as handle:
+            header = json.loads(handle.read(int.from_bytes(handle.read(8), "little")))
+        total += sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    return total
 
 
 def _name(folder: Path) -> str:

@@ -13,7 +13,7 @@ from bot import doctor
 from bot.settings import Settings
 from learner import notes
 from learner.engine.embedder import Embedder
-from storage import adapters, memories, passages
+from storage import adapters, memories, nights, passages
 from storage.adapter_files import AdapterFiles
 from storage.database import Database
 from storage.teams import Team
@@ -61,6 +61,7 @@ def test_a_place_that_is_well(examined: Callable[..., tuple[int, str]]) -> None:
     for name in ("python", "settings", "data folder", "base model", "embedder", "adapters", "database", "isolation"):
         assert f"✓ {name}: " in said
     assert "! version at work: none yet" in said
+    assert "✓ night's budget: nothing to study yet" in said
     assert "nightschool night" in said
     assert list(Path("data/adapters").iterdir()) == [], "it leaves nothing behind"
 
@@ -190,6 +191,34 @@ async def test_a_version_at_work_that_was_tampered_with(
     assert tampered.state == "fail"
     assert "rollback" in tampered.to_do
     assert not list(chosen.folder.glob("doctor-*")), "it leaves nothing behind"
+
+
+async def test_a_night_too_short_for_what_the_team_wrote(school: School, settings: MakeSettings) -> None:
+    def here(**learning: float) -> Settings:
+        return settings(model=str(school.base), learning=learning)
+
+    before = await doctor.budget(here(), school.database, school.team)
+    assert (before.state, before.found) == ("ok", "nothing to study yet")
+
+    await school.page(FACTS)
+    await school.page("The safe's code is 4711.", "Secrets", training=False, source="vault")
+    enough = await doctor.budget(here(), school.database, school.team)
+    assert enough.state == "ok" and enough.found.startswith("4 of 4 memories, each ") and "by its size" in enough.found
+
+    await school.night()
+    async with school.database.team(school.team.id) as connection:
+        [night] = await nights.all(connection)
+    speed = night.steps["sft"].result["tokens_per_second"]
+    short = {"night_minutes": 100 / speed / 60, "exposures": 2, "replay_share": 0.0}
+    scarce = await doctor.budget(here(**short), school.database, school.team)
+    assert scarce.state == "warn" and f"{speed:,.0f} tokens a second in the last night" in scarce.found
+    assert scarce.found.startswith("1 of 4 memories, each 2 times")
+    assert "set learning.night_minutes to 5." in scarce.to_do
+    capped = await doctor.budget(here(max_memories=3), school.database, school.team)
+    assert capped.state == "ok" and capped.found.startswith("3 of 4 memories (at most 3: learning.max_memories)")
+
+    other = await doctor.budget(settings(), school.database, school.team)
+    assert "in the last night" not in other.found, "that was on another base model"
 
 
 def test_a_data_folder_without_rights_or_room(

@@ -1,0 +1,155 @@
+"""What a night may be expected to teach, and what would teach more: minutes, rank, or another base model.
+
+The curves are few measured points, joined by straight lines: nights of the 135M model on two cores, each memory asked by
+its cue alone (docs/lab-notes.md, 2026-11-26), and 0.5B nights of LEARNING.md for the speed of a larger one. docs/learning.md
+says what they leave out.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from learner.settings import LearningSettings
+
+_RECITED = ((0.0, 0.0), (4.7, 0.55), (6.9, 0.96), (14.0, 1.0))
+"""(showings of each memory, share recited); nights of 1,874, 160 and 20 memories."""
+_SKILLS = ((200, 1.0), (1900, 0.68))
+"""(memories studied, share of the base model's skills that stays); beyond the last nothing was measured."""
+_SEEN = 200
+"""Memories up to which a night of 7 showings was measured: with more, its share is the most that can be hoped for."""
+_WORK = 73e9
+"""Parameters times trained tokens a second on two cores: 135M made 500 to 550, 494M 157."""
+_SIZES = (494e6, 1.7e9, 7.6e9)
+_QUICK = 140.0
+"""Trained tokens a second below which answers, too, would take seconds: 0.5B on two cores, at 157, answered in half a one."""
+_RANK, _FEW = 32, 48
+"""The rank of all larger nights; a lower one (16) was measured with 48 memories only."""
+_LONGEST = 360
+"""Minutes: from two at night until the first people come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Larger:
+    """A larger base model: parameters, trained tokens a second here, and how many memories it could study in the same minutes."""
+
+    parameters: float
+    speed: float
+    fit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What to expect of a night, and what to change.
+
+    `wanted` memories may be in the weights, of which the night can study `fit`, each shown `showings` times in `minutes`;
+    `recited` of them are the most to be expected in the exam, and `skills` the share of the base model's skills that stays.
+    `recommendation` is plain sentences, or empty; `change` is True where something is amiss, False where it is only a choice.
+    """
+
+    wanted: int
+    fit: int
+    showings: int
+    minutes: float
+    recited: int
+    skills: float
+    minutes_for_all: float
+    larger: Larger | None
+    recommendation: str
+    change: bool
+
+    @property
+    def measured(self) -> bool:
+        """Whether nights of this size were measured; beyond it `recited` is an upper bound."""
+        return self.fit <= _SEEN
+
+
+def foresee(
+    memories: int, tokens: float, speed: float, parameters: float, memory_bytes: float, learning: LearningSettings
+) -> Outlook:
+    """The outlook for a team with so many `memories` that may be studied, of `tokens` each (mean, the question included).
+
+    `speed` is trained tokens a second of the present base model, which has so many `parameters`. Example: 3,200 memories of
+    60 tokens at 500 a second, 7 showings, replay 0.15: 1,863 fit into 30 minutes, 2,000 (`max_memories`) need 32.
+    """
+    wanted = min(memories, learning.max_memories)
+    once = tokens * (1 + learning.replay_share)
+
+    def room(speed: float) -> float:
+        return speed * learning.night_minutes * 60 / once
+
+    fit = min(wanted, int(room(speed) / learning.exposures))
+    showings = min(learning.most_exposures, int(room(speed) / fit)) if fit else 0
+    for_all = wanted * learning.exposures * once / speed / 60
+    larger = [
+        Larger(size, speed * parameters / size, min(wanted, int(room(speed * parameters / size) / learning.exposures)))
+        for size in _SIZES
+        if size > 1.5 * parameters and needed_bytes(size) <= memory_bytes
+    ]
+    suited = [one for one in larger if one.fit == wanted and one.speed >= _QUICK]
+    better = next(iter([*suited[-1:], *larger]), None)
+    amiss = _amiss(wanted, fit, for_all, parameters, memory_bytes, learning)
+    choice = _choice(better, parameters, wanted) if better and better.fit else ""
+    return Outlook(
+        wanted,
+        fit,
+        showings,
+        fit * showings * once / speed / 60,
+        int(fit * _on(_RECITED, showings)),
+        _on(_SKILLS, fit),
+        for_all,
+        better,
+        " ".join(filter(None, [*amiss, choice])),
+        bool(amiss),
+    )
+
+
+def speed_of(parameters: float) -> float:
+    """Trained tokens a second on two cores of a base model that has not been trained here yet."""
+    return _WORK / parameters
+
+
+def needed_bytes(parameters: float) -> float:
+    """Memory that answering and training hold at once: 5.3 GB were measured at 135M, the rest is an estimate.
+
+    The weights twice in bf16, as much again for the adapter, its optimizer and activations, and 4.2 GB whatever the model.
+    """
+    return 4.2e9 + 8 * parameters
+
+
+def size(parameters: float) -> str:
+    """As people say it: 135M, 0.5B."""
+    return f"{parameters / 1e6:.0f}M" if parameters < 4e8 else f"{parameters / 1e9:.1f}B"
+
+
+def _amiss(
+    wanted: int, fit: int, for_all: float, parameters: float, memory_bytes: float, learning: LearningSettings
+) -> list[str]:
+    found = []
+    if needed_bytes(parameters) > memory_bytes:
+        found.append(
+            f"A {size(parameters)} model needs about {needed_bytes(parameters) / 1e9:.0f} GB to answer and train, here are "
+            f"{memory_bytes / 1e9:.0f}: choose a smaller one."
+        )
+    if fit < wanted:
+        minutes = 5 * math.ceil(for_all * 1.05 / 5)
+        words = f"{fit:,} of {wanted:,} memories fit into {learning.night_minutes:g} minutes; all of them need"
+        if minutes <= _LONGEST:
+            found.append(f"{words} {for_all:.0f}: set learning.night_minutes to {minutes}.")
+        else:
+            found.append(f"{words} {for_all / 60:.0f} hours: that wants a GPU, or a smaller base model.")
+    if learning.rank < _RANK and fit > _FEW:
+        found.append(f"Set learning.rank to {_RANK}: no lower one was measured with more than {_FEW} memories.")
+    return found
+
+
+def _choice(larger: Larger, parameters: float, wanted: int) -> str:
+    many = f"all {wanted:,}" if larger.fit == wanted else f"{larger.fit:,}"
+    return (
+        f"A {size(larger.parameters)} model fits into memory: it would study {many} in the same minutes, should read better, and "
+        f"answer up to {larger.parameters / parameters:.0f} times slower."
+    )
+
+
+def _on(curve: tuple[tuple[float, float], ...], at: float) -> float:
+    return float(np.interp(at, [point for point, _ in curve], [share for _, share in curve]))
