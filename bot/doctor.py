@@ -4,11 +4,10 @@ import asyncio
 import difflib
 import os
 import shutil
-import statistics
 import sys
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,12 +23,10 @@ from storage import adapters, audiences, memories, nights
 from storage.adapter_files import AdapterFiles
 from storage.database import Connection, Database
 from storage.errors import NightschoolError
-from storage.memories import Memory
 from storage.teams import Team
 
 _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "bold red")}
 _GIB = 2**30
-_SAMPLED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,8 +331,11 @@ async def budget(settings: Settings, database: Database, team: Team) -> Check:
     if last is None and device.type != "cpu":
         words = f"{len(found):,} memories may be studied; how fast, the first night on this {device.type} device shows"
         return Check("ok", name, words)
-    tokens = await asyncio.to_thread(_mean_tokens, folder, found)
-    ahead = outlook.foresee(len(found), tokens, last or outlook.speed_of(size), size, memory_bytes(device), learning)
+    tokens = outlook.mean_tokens([memory.statement for memory in found])
+    general = learning.replay_share / (1 + learning.replay_share)
+    ahead = outlook.foresee(
+        len(found), tokens, last or outlook.speed_of(size), size, memory_bytes(device), general, learning
+    )
     speed = (
         f"{last:,.0f} tokens a second in the last night" if last else f"some {outlook.speed_of(size):,.0f} by its size"
     )
@@ -356,15 +356,3 @@ async def _last_speed(connection: Connection, base: str) -> float | None:
         if night.id in on_it and (speed := night.steps["sft"].result.get("tokens_per_second")):
             return float(speed)
     return None
-
-
-def _mean_tokens(folder: Path, found: Sequence[Memory]) -> float:
-    """Of a memory with its question, as it is trained; some hundred tell."""
-    from learner.engine.prompts import Prompts, load_tokenizer
-    from learner.recall import closed_book
-
-    prompts, asked = Prompts(load_tokenizer(folder), None), closed_book("Which question might it be?")
-    some = found[:: len(found) // _SAMPLED + 1]
-    return statistics.mean(
-        len(prompts.render([*asked, {"role": "assistant", "content": memory.statement}])) for memory in some
-    )
