@@ -21,7 +21,7 @@ from bot.assembly import data_folder, embedder_name, ensure_team, open_database
 from bot.settings import KNOWN, PREFIX, BadSettings, Settings
 from storage import adapters, audiences, memories, nights
 from storage.adapter_files import AdapterFiles
-from storage.database import Connection, Database
+from storage.database import Database
 from storage.errors import NightschoolError
 from storage.teams import Team
 
@@ -312,7 +312,7 @@ async def budget(settings: Settings, database: Database, team: Team) -> Check:
     from learner import outlook
     from learner.engine.device import best_device, memory_bytes
     from learner.engine.packaged import base_model_folder, identity, parameters
-    from learner.study import select
+    from learner.study import lessons, select
 
     name, learning = "night's budget", settings.learning
     try:
@@ -323,7 +323,7 @@ async def budget(settings: Settings, database: Database, team: Team) -> Check:
     async with database.team(team.id) as connection:
         everyone = (await audiences.whole_team(connection)).id
         known = await memories.of_states(connection, ["noted", "studied", "learnt"])
-        last = await _last_speed(connection, base)
+        last = lessons.last_speed(await nights.all(connection), (await adapters.ensure(connection)).id, base)
     found = [m for m in known if select.may_train(m, everyone) and m.superseded_by is None and m.conflict is None]
     if not found:
         return Check("ok", name, "nothing to study yet")
@@ -332,27 +332,14 @@ async def budget(settings: Settings, database: Database, team: Team) -> Check:
         words = f"{len(found):,} memories may be studied; how fast, the first night on this {device.type} device shows"
         return Check("ok", name, words)
     tokens = outlook.mean_tokens([memory.statement for memory in found])
-    general = learning.replay_share / (1 + learning.replay_share)
-    ahead = outlook.foresee(
-        len(found), tokens, last or outlook.speed_of(size), size, memory_bytes(device), general, learning
-    )
+    ahead = outlook.foresee(len(found), tokens, last or outlook.speed_of(size), size, memory_bytes(device), learning)
     speed = (
         f"{last:,.0f} tokens a second in the last night" if last else f"some {outlook.speed_of(size):,.0f} by its size"
     )
     most = f" (at most {ahead.wanted:,}: learning.max_memories)" if ahead.wanted < len(found) else ""
     words = (
-        f"{ahead.fit:,} of {len(found):,} memories{most}, each {ahead.showings} times, in {ahead.minutes:.0f} of "
+        f"{ahead.fit:,} of {len(found):,} memories{most}, each {ahead.showings} times, in at most {ahead.minutes:.0f} of "
         f"{learning.night_minutes:g} minutes ({outlook.size(size)}, {speed}); "
         f"{'about' if ahead.measured else 'at most'} {ahead.recited:,} recited, {ahead.skills:.2f} of the base skills kept"
     )
     return Check("warn" if ahead.change else "ok", name, words, ahead.recommendation)
-
-
-async def _last_speed(connection: Connection, base: str) -> float | None:
-    """Trained tokens a second in the team's latest night on this very base model."""
-    versions = await adapters.versions(connection, (await adapters.ensure(connection)).id)
-    on_it = {version.night_id for version in versions if version.base_model == base}
-    for night in reversed(await nights.all(connection)):
-        if night.id in on_it and (speed := night.steps["sft"].result.get("tokens_per_second")):
-            return float(speed)
-    return None

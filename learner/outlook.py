@@ -43,7 +43,8 @@ class Larger:
 class Outlook:
     """What to expect of a night, and what to change.
 
-    `wanted` memories may be in the weights, of which the night can study `fit`, each shown `showings` times in `minutes`;
+    `wanted` memories may be in the weights, of which the night can study `fit`, each shown `showings` times in `minutes`
+    (fewer where all are known sooner);
     `recited` of them are the most to be expected in the exam, and `skills` the share of the base model's skills that stays.
     `recommendation` is plain sentences, or empty; `change` is True where something is amiss, False where it is only a choice.
     """
@@ -71,17 +72,16 @@ def foresee(
     speed: float,
     parameters: float,
     memory_bytes: float,
-    general_share: float,
     learning: LearningSettings,
 ) -> Outlook:
     """The outlook for a team with so many `memories` that may be studied, of `tokens` each (mean, the question included).
 
-    `speed` is trained tokens a second of the present base model, which has so many `parameters`; `general_share` (0 to 1) of
-    them train no memory (replay). Example: 3,200 memories of 60 tokens at 500 a second, 7 showings, general share 0.15: 1,821
-    fit into 30 minutes, 2,000 (`max_memories`) need 33.
+    `speed` is trained tokens a second of the present base model, which has so many `parameters`. Example: 3,200 memories
+    of 60 tokens at 500 a second, 7 showings, a share of 0.18 for replay and reading: 1,757 fit into 30 minutes, 2,000
+    (`max_memories`) need 34.
     """
     wanted = min(memories, learning.max_memories)
-    once = tokens / (1 - general_share)
+    once = tokens / (1 - learning.replay_share - learning.reading_share)
 
     def room(speed: float) -> float:
         return speed * learning.night_minutes * 60 / once

@@ -19,9 +19,15 @@ def ahead(memories: int, **others: Any) -> Outlook:
         "speed": 500.0,
         "parameters": M135,
         "memory_bytes": 24 * GB,
-        "general_share": 0.15,
     } | others
-    rule = {"night_minutes": 30.0, "exposures": 7, "most_exposures": 20, "max_memories": 4000}
+    rule = {
+        "night_minutes": 30.0,
+        "exposures": 7,
+        "most_exposures": 20,
+        "replay_share": 0.12,
+        "reading_share": 0.03,
+        "max_memories": 4000,
+    }
     learning = LearningSettings(**(rule | given.pop("learning", {})))
     return foresee(memories, learning=learning, **given)
 
