@@ -1,10 +1,12 @@
 """What a night may be expected to teach: nights that were measured come out like that, and advice that is followed holds."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from learner import outlook
+from learner.engine.packaged import parameters
 from learner.outlook import Outlook, foresee
 from learner.settings import LearningSettings
 
@@ -118,3 +120,8 @@ def test_where_there_is_nothing_to_study_nothing_is_advised() -> None:
     night = ahead(0)
     assert (night.fit, night.showings, night.recited, night.minutes) == (0, 0, 0, 0.0)
     assert night.recommendation == "" and not night.change
+
+
+def test_the_packaged_model_is_as_large_as_its_name_says(base_model: Path) -> None:
+    assert parameters(base_model) == M135
+    assert outlook.size(M135) == "135M"
