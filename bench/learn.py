@@ -51,7 +51,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         async with assembled(settings) as school:
             await Day(school, console).read(options.pages, None)
             engine = await school.engine()
-            able = await skills.sit(engine, None)
+            able = await skills.of_base(engine)
             started = time.monotonic()
             night = await Day(school, console).sleep(options.minutes)
             seconds = time.monotonic() - started
@@ -61,7 +61,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             covered = [q for q in questions if any(answers_it(m, q) for m in known)]
             cued = share(await asked(arms.adapter_cued, covered))
             uncued = share(await asked(arms.adapter, covered))
-            still = await skills.sit(engine, arms.name)
+            still = await skills.sit(engine, arms.name, able)
     exam, trained = night.report.get("exam") or {}, night.steps["sft"].result if "sft" in night.steps else {}
     training = float(trained.get("seconds") or 0.0)
     learnt = round(len(known) * (exam.get("recited") or 0.0))
@@ -78,7 +78,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "questions": len(covered),
         "skills_base": len(able),
         "skills": len(still),
-        "skills_kept": round(len(still & able) / len(able), 4) if able else None,
+        "skills_kept": round(len(still) / len(able), 4) if able else None,
         "trained_tokens": trained.get("tokens"),
         "stopped": trained.get("stopped"),
         "training_seconds": training,

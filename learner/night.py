@@ -206,7 +206,7 @@ async def examine(work: Work) -> Result:
         have = await lessons.of_memories(connection, [*chosen, *kept_back, *forgotten])
     wanted = {memory.id for memory in chosen}
     known_before = frozenset(m.id for m in before if m.id in wanted and m.superseded_by is None)
-    paper = exam.Paper(chosen, have, known_before, kept_back, forgotten, await skills.sit(work.engine, None))
+    paper = exam.Paper(chosen, have, known_before, kept_back, forgotten, await skills.of_base(work.engine))
     thresholds = await calibration.thresholds(work.embedder, paper, work.learning)
     names = ["dpo", "sft"] if work.found("dpo").get("pairs") else ["sft"]
     best: tuple[str, exam.Results] | None = None

@@ -35,6 +35,7 @@ TINY_NIGHT: dict[str, Any] = {
     "most_exposures": 2,
     "least_steps": 2,
     "phrasings": 1,
+    "replay_share": 0.0,
     "rank": 4,
     "release_learnt": 0.0,
     "max_answer_tokens": 12,

@@ -145,7 +145,7 @@ async def sit(
             or not recited((await reply_of(None, question)).text, m.statement)
         )
     }
-    still = await skills.sit(engine, adapter) if paper.able else set()
+    still = await skills.sit(engine, adapter, paper.able)
     sure = [confidence for (memory, _), (_, confidence) in on_cue if memory.id in right]
     unsure = [confidence for (memory, _), (_, confidence) in on_cue if memory.id not in right]
     results = Results(
@@ -165,7 +165,7 @@ async def sit(
             thresholds.reader,
         ),
         unforgotten=sorted(spoken - kept_back),
-        skills=len(still & paper.able) / len(paper.able) if paper.able else None,
+        skills=len(still) / len(paper.able) if paper.able else None,
     )
     results.reasons.extend(_broken(results, learning))
     return results

@@ -6,6 +6,7 @@ The prompts are the project's own, the same for every team and model, and never 
 import asyncio
 import json
 import re
+from collections.abc import Set
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from learner.engine.engine import Engine
 
 _FILE = Path(__file__).with_name("skills.jsonl")
 _MOST_TOKENS = 48
+_OF_BASE: dict[str, Set[str]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,15 @@ def skills() -> tuple[Skill, ...]:
     return tuple(Skill(**json.loads(line)) for line in _FILE.read_text(encoding="utf-8").splitlines())
 
 
-async def sit(engine: Engine, adapter: str | None) -> set[str]:
-    """The ids of the skills that a loaded adapter shows, or the base model where None; by greedy decoding."""
+async def of_base(engine: Engine) -> Set[str]:
+    """The ids of the skills that the base model shows; asked once a process."""
+    if engine.base_model not in _OF_BASE:
+        _OF_BASE[engine.base_model] = await sit(engine, None, {skill.id for skill in skills()})
+    return _OF_BASE[engine.base_model]
+
+
+async def sit(engine: Engine, adapter: str | None, asked: Set[str]) -> Set[str]:
+    """Those of the skills `asked` that a loaded adapter shows, or the base model where None; by greedy decoding."""
 
     async def shown(skill: Skill) -> bool:
         reply = await engine.generate(
@@ -44,5 +53,6 @@ async def sit(engine: Engine, adapter: str | None) -> set[str]:
         )
         return skill.right(reply.text)
 
-    found = await asyncio.gather(*map(shown, skills()))
-    return {skill.id for skill, right in zip(skills(), found, strict=True) if right}
+    wanted = [skill for skill in skills() if skill.id in asked]
+    found = await asyncio.gather(*map(shown, wanted))
+    return frozenset(skill.id for skill, right in zip(wanted, found, strict=True) if right)
