@@ -120,6 +120,8 @@ def _figures(questions: Sequence[Question], given: Sequence[Said], seconds: floa
         "right": _mean([q.right(s.text) for q, s in answerable]),
         "answerable": len(answerable),
         "by_kind": {kind: _mean([q.right(s.text) for q, s in answerable if q.kind == kind]) for kind in kinds},
+        # Of questions whose answer the newer revision changed: answers that still say an old value.
+        "outdated": sum(q.wrong(s.text) for q, s in answerable if q.kind == "changed"),
         "refused": _mean([s.refused or bool(_DECLINES.search(s.text)) for s in others]),
         "unanswerable": len(others),
         "tokens_median": statistics.median(s.tokens for s in given) if given else None,

@@ -25,8 +25,11 @@ class Question:
 
     def right(self, answer: str) -> bool:
         """True if some `accept` pattern and no `reject` pattern is found in the answer."""
-        text = plain(answer)
-        return _found(self.accept, text) and not _found(self.reject, text)
+        return _found(self.accept, plain(answer)) and not self.wrong(answer)
+
+    def wrong(self, answer: str) -> bool:
+        """True if some `reject` pattern is found in the answer: what is not so, or not any more."""
+        return _found(self.reject, plain(answer))
 
 
 def read(path: Path) -> list[Question]:

@@ -49,7 +49,10 @@ async def test_a_night_releases_the_next_finds_nothing_new_and_a_failed_exam_cha
 
     await school.page([*FACTS, ONE_MORE])
     rejected = await school.night(release_learnt=1.0)
-    assert rejected.state == "rejected" and "refused" in rejected.report["verdict"]
+    assert rejected.state == "rejected" and "Both candidates" in rejected.report["verdict"]
+    assert list(rejected.steps) == [*STEPS[:-1], "sft again", "dpo again", "exam again", "release"]
+    tried, again = (rejected.steps[name].result for name in ("sft", "sft again"))
+    assert len(tried["chosen"]) == len(FACTS) + 1 and len(again["chosen"]) < len(tried["chosen"])
     assert "100% are needed" in rejected.report["refused"][0]
     assert await school.serving() == first, "the serving version stays as it was, its files too"
     [_, refused] = await school.versions()
