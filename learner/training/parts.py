@@ -27,8 +27,10 @@ class Parts:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="part")
 
     def backward(self, losses: Sequence[Callable[[], torch.Tensor]]) -> torch.Tensor:
-        """Run each part's forward and backward in a thread; gives the sum of the losses and sets the weights' gradients to
-        the sum of theirs, added in the order of `losses`: the same at every run."""
+        """Each part's forward and backward in a thread; gives the losses' sum and sets the weights' gradients to theirs.
+
+        What the threads bring is added in the order of `losses`, so it is the same at every run.
+        """
         alone = functools.partial(self._alone, max(1, self.threads // len(losses)))
         done = list(self._pool.map(alone, losses))
         for weight, *gradients in zip(self.weights, *(gradients for _, gradients in done), strict=True):
