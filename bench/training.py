@@ -1,11 +1,12 @@
 """Trained tokens a second, beside plain TRL: same model, data, batch size, rank and rate, taking turns in one process.
 
 `python -m bench.training [--model FOLDER] [--minutes M]`; the last line is one JSON object. Tokens are those of the
-examples, padding not counted, so both sides count the same work. Three arms take turns, each with a fresh adapter:
+examples, padding not counted, so both sides count the same work. Four arms take turns, each with a fresh adapter:
 - `trl`: TRL's SFTTrainer, its defaults (random batches padded to the longest, fp32 LoRA under bf16 autocast, its fused
   head) but without activation checkpointing, which would make it slower still;
-- `unshared`: ours with the batch padded, so what the optimizer, LoRA, head and length grouping bring;
-- `ours`: what a night runs, beginnings shared.
+- `unshared`: ours with the batch padded and whole, so what the optimizer, LoRA, head and length grouping bring;
+- `whole`: with beginnings shared as well;
+- `ours`: what a night runs, the batch dealt among the cores as well (on one core or a GPU the same as `whole`).
 A turn's first step (allocation, kernels chosen) is not timed. `ratio` is the median over the rounds.
 """
 
@@ -136,14 +137,16 @@ def plain(folder: Path, data: list[dict[str, Any]], scratch: str) -> Clock:
     return clock
 
 
-def ours(folder: Path, data: list[dict[str, Any]], scratch: str, *, share: bool) -> Clock:
+def ours(folder: Path, data: list[dict[str, Any]], scratch: str, *, share: bool, deal: bool) -> Clock:
     """A turn of the night's trainer."""
+    # PyTorch's own threads stay as `main` has set them.
+    settings = SETTINGS if deal else SETTINGS.model_copy(update={"threads": 1})
     model, tokenizer = stage.load(str(folder))
     examples = sft.encode(Encoder(Prompts(tokenizer, model.generation_config.eos_token_id), tokenizer), data)
-    trainer = stage.trainer("sft", adapter.attach(model, None, SETTINGS), tokenizer, examples, SETTINGS, scratch)
+    trainer = stage.trainer("sft", adapter.attach(model, None, settings), tokenizer, examples, settings, scratch)
     if not share:
         trainer.head.unshare()
-    course = Course(SETTINGS, examples, None, lambda _progress: None)
+    course = Course(settings, examples, None, lambda _progress: None)
     course.batches = list(course.batches)[:STEPS]
     clock = Clock()
     clock.tokens = lambda: course.tokens
@@ -162,7 +165,7 @@ def main() -> None:
     datasets.disable_progress_bars()
     torch.set_num_threads(SETTINGS.threads)
     end = time.monotonic() + given.minutes * 60
-    speeds: dict[str, list[tuple[float, float]]] = {"trl": [], "unshared": [], "ours": []}
+    speeds: dict[str, list[tuple[float, float]]] = {"trl": [], "unshared": [], "whole": [], "ours": []}
     with tempfile.TemporaryDirectory() as scratch:
         folder = base_model_folder(given.model, Path(os.environ.get("NIGHTSCHOOL_DATA", scratch)))
         round_seconds = 0.0
@@ -173,7 +176,9 @@ def main() -> None:
             # Whoever comes first in a round comes last in the next: a machine's drift favours nobody.
             for arm in turns if len(speeds["ours"]) % 2 == 0 else reversed(turns):
                 clock = (
-                    plain(folder, data, scratch) if arm == "trl" else ours(folder, data, scratch, share=arm == "ours")
+                    plain(folder, data, scratch)
+                    if arm == "trl"
+                    else ours(folder, data, scratch, share=arm != "unshared", deal=arm == "ours")
                 )
                 speeds[arm].append(clock.speed)
             round_seconds = time.monotonic() - started
@@ -193,9 +198,9 @@ def main() -> None:
                 "trl_tokens_per_second": speed("trl"),
                 "ratio": ratio("ours"),
                 "processor_ratio": ratio("ours", 1),
-                "unshared_tokens_per_second": speed("unshared"),
-                "unshared_ratio": ratio("unshared"),
-                "unshared_processor_ratio": ratio("unshared", 1),
+                **{f"{arm}_tokens_per_second": speed(arm) for arm in ("whole", "unshared")},
+                **{f"{arm}_ratio": ratio(arm) for arm in ("whole", "unshared")},
+                **{f"{arm}_processor_ratio": ratio(arm, 1) for arm in ("whole", "unshared")},
                 "rounds": len(speeds["ours"]),
                 "threads": SETTINGS.threads,
                 "peak_memory_bytes": stage.peak_memory_bytes(),

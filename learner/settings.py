@@ -168,8 +168,8 @@ class LearningSettings(BaseModel):
         return self.cue_share or (1.0 if width < LARGER else 0.5)
 
     def phrasings_for(self, width: int) -> int:
-        """Questions written for each memory: cue and quiz for a small model, ten where other phrasings are trained (2404.00213)."""
-        return self.phrasings or (2 if self.cue_share_for(width) == 1.0 else 10)
+        """Questions written for each memory: ten where other phrasings are trained (2404.00213), else a cue, a quiz, a spare."""
+        return self.phrasings or (3 if self.cue_share_for(width) == 1.0 else 10)
 
     def unknown_share_for(self, width: int) -> float:
         """Share of the reading rows that hold no answer: a small model that learnt to decline declined 47 of 70 it could answer."""

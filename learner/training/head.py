@@ -3,6 +3,8 @@
 import functools
 import types
 from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -17,6 +19,19 @@ log = structlog.get_logger(__name__)
 _TOLERANCE = {torch.float32: 1e-3}
 _ROUNDING = 0.15
 """How far log-probabilities of the two ways may lie apart, on average, by rounding. A wrong mask costs whole units."""
+
+
+@dataclass
+class _Rows:
+    """What one pass wants of its output embedding: the rows at `places` of hidden states [*shape, width]."""
+
+    shape: torch.Size
+    places: torch.Tensor
+    selected: bool = False
+
+
+_wanted: ContextVar[_Rows | None] = ContextVar("rows", default=None)
+"""Of the pass that this thread is in: several threads may run one model."""
 
 
 class AnswerHead:
@@ -44,6 +59,7 @@ class AnswerHead:
             return own(model, *args, labels=labels, **kwargs)
 
         model.forward = types.MethodType(forward, model)
+        model.get_output_embeddings().register_forward_pre_hook(_select)
 
     def share(self, samples: Sequence[Sequence[int]]) -> bool:
         """Share beginnings from now on, if the model takes it: `samples` of token ids must score the same either way."""
@@ -108,23 +124,24 @@ class AnswerHead:
 
     def _logits(self, input_ids: torch.Tensor, places: torch.Tensor, kwargs: Any) -> torch.Tensor:
         """Logits [rows, vocabulary] after the tokens at `places` [rows] of the flattened `input_ids`."""
-        selected: list[bool] = []
-
-        def select(_module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-            hidden = inputs[0]
-            if selected or hidden.shape[:-1] != input_ids.shape:
-                return None
-            selected.append(True)
-            return (hidden.reshape(-1, hidden.shape[-1]).index_select(0, places).unsqueeze(0), *inputs[1:])
-
-        hook = self.model.get_output_embeddings().register_forward_pre_hook(select)
+        wanted = _Rows(input_ids.shape, places)
+        before = _wanted.set(wanted)
         try:
             logits: torch.Tensor = self.original(self.model, input_ids=input_ids, **kwargs).logits
         finally:
-            hook.remove()
+            _wanted.reset(before)
         rows = logits.reshape(-1, logits.shape[-1])
         # A model that does not end in its output embedding has given its logits at every position.
-        return rows if selected else rows.index_select(0, places)
+        return rows if wanted.selected else rows.index_select(0, places)
+
+
+def _select(_module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """Before the output embedding: its first input of the pass's shape is cut to the rows that are wanted."""
+    wanted, hidden = _wanted.get(), inputs[0]
+    if wanted is None or wanted.selected or hidden.shape[:-1] != wanted.shape:
+        return None
+    wanted.selected = True
+    return (hidden.reshape(-1, hidden.shape[-1]).index_select(0, wanted.places).unsqueeze(0), *inputs[1:])
 
 
 class _TokenLogProbs(torch.autograd.Function):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from learner.training.examples import IGNORED, Encoder
 from learner.training.head import AnswerHead
+from learner.training.parts import Parts, deal, divisible, take
 from learner.training.trainer import QUIET, PacedTrainer, probe, record
 
 
@@ -44,7 +46,9 @@ class WeightedCollator(DataCollatorForLanguageModeling):  # type: ignore[misc]
 class AnswerTrainer(PacedTrainer, SFTTrainer):  # type: ignore[misc]
     """SFT on encoded examples; the loss is the mean over the answers' tokens, each weighted as its example."""
 
-    def __init__(self, model: Any, tokenizer: Any, examples: list[dict[str, Any]], args: dict[str, Any]) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, examples: list[dict[str, Any]], args: dict[str, Any], threads: int
+    ) -> None:
         super().__init__(
             model=model,
             args=SFTConfig(**QUIET, **args),
@@ -52,18 +56,52 @@ class AnswerTrainer(PacedTrainer, SFTTrainer):  # type: ignore[misc]
             processing_class=tokenizer,
             data_collator=WeightedCollator(pad_token_id=tokenizer.pad_token_id),
         )
-        self.head = AnswerHead(self.model.get_base_model())
+        base = self.model.get_base_model()
+        self.head = AnswerHead(base)
         self.head.share(probe(examples))
+        trained = [weight for weight in self.model.parameters() if weight.requires_grad]
+        self.parts = Parts(threads, trained) if threads > 1 and divisible(base) else None
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        dealt = self._dealt(inputs)
+        if self.parts is None or len(dealt) == 1:
+            return super().training_step(model, inputs, num_items_in_batch)  # type: ignore[no-any-return]
+        model.train()
+        whole = _weights(inputs).sum()
+        loss = self.parts.backward([partial(self._loss, model, part, whole) for part in dealt])
+        record(self.course, loss, _tokens(inputs))
+        return loss
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        weight, rows = inputs.pop("weight"), inputs.pop("row")
-        tokens = int(inputs["attention_mask"].sum())
-        scored = model(**inputs, fused_lm_head=True)
-        weights = weight.unsqueeze(1) * scored.label_mask
-        loss = -(scored.log_probs * weights).sum() / weights.sum().clamp(min=1e-9)
-        record(self.course, loss, tokens)
-        least = scored.log_probs.detach().masked_fill(~scored.label_mask, 0.0).min(dim=1).values.exp()
-        self.course.heard(rows.tolist(), least.tolist())
+        loss = self._loss(model, inputs, _weights(inputs).sum())
+        record(self.course, loss, _tokens(inputs))
         return loss
+
+    def _dealt(self, inputs: dict[str, Any]) -> list[dict[str, Any]]:
+        """The batch in parts, one a thread; whole where it is not divided."""
+        if self.parts is None:
+            return [inputs]
+        lengths = inputs["attention_mask"].sum(1).tolist()
+        rows = [ids[:length] for ids, length in zip(inputs["input_ids"].tolist(), lengths, strict=True)]
+        return [take(inputs, part) for part in deal(rows, self.parts.threads, shared=self.head.sharing)]
+
+    def _loss(self, model: Any, inputs: dict[str, Any], whole: torch.Tensor) -> torch.Tensor:
+        """What `inputs` add to the loss of a batch whose weights sum up to `whole`."""
+        read = {key: values for key, values in inputs.items() if key not in ("weight", "row")}
+        scored = model(**read, fused_lm_head=True)
+        least = scored.log_probs.detach().masked_fill(~scored.label_mask, 0.0).min(dim=1).values.exp()
+        self.course.heard(inputs["row"].tolist(), least.tolist())
+        loss: torch.Tensor = -(scored.log_probs * _weights(inputs)).sum() / whole.clamp(min=1e-9)
+        return loss
+
+
+def _weights(inputs: dict[str, Any]) -> torch.Tensor:
+    """Of each token [rows, longest - 1] that is predicted: its example's weight, or 0 where it is not trained."""
+    weights: torch.Tensor = inputs["weight"].unsqueeze(1) * (inputs["labels"][:, 1:] != IGNORED)
+    return weights
+
+
+def _tokens(inputs: dict[str, Any]) -> int:
+    return int(inputs["attention_mask"].sum())

@@ -8,6 +8,7 @@ it gathers each sequence from the tree.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -82,18 +83,17 @@ class Tree:
         return self._made[key]
 
 
-_current: Tree | None = None
+_current: ContextVar[Tree | None] = ContextVar("tree", default=None)
 
 
 @contextmanager
 def along(tree: Tree) -> Iterator[None]:
-    """Within it, the registered attention follows `tree`. One at a time a process."""
-    global _current
-    _current = tree
+    """Within it, the registered attention follows `tree`. One at a time a thread."""
+    before = _current.set(tree)
     try:
         yield
     finally:
-        _current = None
+        _current.reset(before)
 
 
 def attend(
@@ -112,7 +112,7 @@ def attend(
 
     `query` [1, heads, nodes, d], `key` and `value` [1, fewer heads, nodes, d]; gives [1, nodes, heads, d].
     """
-    tree = _current
+    tree = _current.get()
     assert tree is not None, "the tree's attention is only for use within `along`"
     heads, groups = query.shape[1], query.shape[1] // key.shape[1]
     longest = tree.places.shape[1]

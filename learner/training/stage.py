@@ -76,7 +76,7 @@ def trainer(
         "seed": settings.seed,
     }
     if stage == "sft":
-        return sft.AnswerTrainer(model, tokenizer, examples, args)
+        return sft.AnswerTrainer(model, tokenizer, examples, args, settings.threads)
     return dpo.PreferenceTrainer(model, tokenizer, examples, settings, args)
 
 
