@@ -25,7 +25,7 @@ from learner.engine.engine import Engine
 from learner.exam import exam
 from learner.recall import closed_book, embed_statements
 from learner.settings import LearningSettings
-from learner.study import lessons, preferences, questions, replay, select
+from learner.study import lessons, preferences, questions, replay, select, teacher
 from learner.study.redact import withheld
 from storage import adapters, answers, audiences, feedback, memories, nights
 from storage.adapter_files import AdapterFiles
@@ -93,7 +93,7 @@ async def run(
 ) -> Night:
     """Runs (or takes up) one night of the team's adapter and returns it ended.
 
-    `folder` is the data folder for nights, `base` the base model's folder. Raises NightUnderWay if another process or
+    `folder` is `nights` in the data folder, `base` the base model's folder. Raises NightUnderWay if another process or
     task has it, and whatever a step raises, after recording it: the night has then failed and the serving version stays.
     """
     async with database.team(team.id) as connection:
@@ -222,12 +222,11 @@ async def synthesize(work: Work) -> Result:
         asked = {a.id: a.question for a in await answers.recent(connection, _long_ago())}
     missing = [memory for memory in chosen if not have.get(memory.id)]
     statements = [(memory.context, memory.statement) for memory in missing]
-    written = await questions.write(
-        work.engine,
-        statements,
-        work.learning.phrasings,
-        lambda done, of: work.tell("synthesize", done / max(1, of), f"{done} of {of} questions"),
-    )
+    async with teacher.Writer(work.learning, work.engine, work.folder.parents[1]) as writer:
+        written = await questions.write(
+            writer, statements, work.learning.phrasings,
+            lambda done, of: work.tell("synthesize", done / max(1, of), f"{done} of {of} questions"),
+        )  # fmt: skip
     # What a person really asked before correcting the answer is the best question of all: it goes first, unfiltered.
     real = [asked.get(memory.answer_id or 0) for memory in missing]
     others = [memory for memory in chosen if have.get(memory.id)]
@@ -238,7 +237,7 @@ async def synthesize(work: Work) -> Result:
     for memory, asked_about, question in zip(missing, sorted_out, real, strict=True):
         await lessons.save(work.database, work.team, work.embedder, memory, asked_about, question)
     kept = sum(1 + len(a.train) + len(a.quiz) for a in sorted_out)
-    return {"written": sum(map(len, written)), "kept": kept, "reused": len(others)}
+    return {"written": sum(map(len, written)), "kept": kept, "reused": len(others)} | writer.result()
 
 
 async def sft(work: Work) -> Result:
