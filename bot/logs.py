@@ -20,6 +20,7 @@ _CHATTY = (
         "transformers",
         "slack_sdk",
         "slack_bolt",
+        "openai",
         "aiohttp",
     ),
 )

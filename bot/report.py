@@ -21,6 +21,7 @@ _SECTIONS = {
     "overridden": "Overridden by something newer",
     "withheld": "Withheld from training",
     "forgotten": "Forgotten",
+    "teacher": "Teacher",
     "exam": "Exam",
     "cost": "Cost",
 }

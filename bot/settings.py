@@ -203,7 +203,7 @@ class Settings(BaseSettings):
     def resolved(self) -> Iterator[Resolved]:
         """Every setting in order, secrets masked, with where it came from."""
         for name, value in _values(self):
-            yield Resolved(name, _shown(value), self._origins.get(name, "default"))
+            yield Resolved(name, _shown(name, value), self._origins.get(name, "default"))
 
 
 def masked(text: str) -> str:
@@ -212,10 +212,9 @@ def masked(text: str) -> str:
     return re.sub(r"(?i)\b(password\s*=\s*)('[^']*'|\S+)", r"\1***", text)
 
 
-def _shown(value: object) -> str:
+def _shown(name: str, value: object) -> str:
     if isinstance(value, SecretStr):
-        plain = value.get_secret_value()
-        return masked(plain) if "://" in plain or "=" in plain else "***"
+        return masked(value.get_secret_value()) if name == "database_url" else "***"
     if isinstance(value, ByteSize):
         return value.human_readable()
     if isinstance(value, time):
@@ -274,13 +273,13 @@ def _put(values: dict[str, Any], name: str, value: object) -> None:
     values[last] = value
 
 
-def _names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+def _kinds(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, type]]:
     for name, field in model.model_fields.items():
         kind = next((k for k in (field.annotation, *get_args(field.annotation)) if isinstance(k, type)), object)
         if issubclass(kind, BaseModel):
-            yield from _names(kind, f"{prefix}{name}.")
+            yield from _kinds(kind, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}"
+            yield f"{prefix}{name}", kind
 
 
 def _unknown(name: str, origin: str) -> str:
@@ -293,9 +292,11 @@ def _wrong(problem: Any, origins: Mapping[str, str]) -> str:
     name = ".".join(str(part) for part in problem["loc"])
     known = next((leaf for leaf in origins if name == leaf or name.startswith(f"{leaf}.")), name)
     said = problem["msg"].removeprefix("Value error, ")
-    given = "" if known == "database_url" else f" (given: {str(problem['input'])[:80]!r})"
+    given = "" if problem["input"] is None or known in _UNSHOWN else f" (given: {str(problem['input'])[:80]!r})"
     return f"{origins.get(known, 'default')}: {known}: {said[:1].lower()}{said[1:]}{given}"
 
 
-KNOWN: frozenset[str] = frozenset(_names(Settings))
+KNOWN: frozenset[str] = frozenset(name for name, _ in _kinds(Settings))
 """Dotted names of all settings."""
+# An address may hold a password where none belongs.
+_UNSHOWN = {name for name, kind in _kinds(Settings) if issubclass(kind, SecretStr)} | {"learning.teacher"}

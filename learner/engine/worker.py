@@ -100,6 +100,8 @@ class Worker:
             for request in [*requests, *(row for batch in self._batches for row in batch.rows)]:
                 request.on_error(closed)
             self._batches = []
+            # A closed engine may be held for a while yet, by whoever closed it: the model is not.
+            del self._model, self._bank, self._ready
 
     def _take(self) -> bool:
         """Waits for work, lets cancelled requests go, makes the calls; False when closing."""

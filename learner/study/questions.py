@@ -1,4 +1,4 @@
-"""Self-study: the base model asks about each statement what a colleague would ask, and what is no good is sorted out.
+"""Self-study: the base model (or a teacher) asks about each statement what a colleague would, and what is no good is sorted out.
 
 One question becomes the memory's cue (trained most, put to the adapter at recall), one is kept back as quiz for the exam,
 the others train other ways of asking. A question is kept only where it finds its own statement among all of the team's
@@ -11,12 +11,13 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from learner.engine.embedder import Embedder
-from learner.engine.engine import Engine, Message
+from learner.engine.engine import Generation, Message
 
 _STARTS = ("What", "How", "Who", "When", "Can", "Where", "Which", "Is", "Do", "Why")
 _SYSTEM = "Write the question a colleague would ask that the note answers."
@@ -59,6 +60,13 @@ class Asked:
     quiz: tuple[str, ...]
 
 
+class Writer(Protocol):
+    """Who writes: the engine, or whoever stands in for it."""
+
+    async def generate(self, messages: Sequence[Message], *, max_tokens: int) -> Generation:
+        """The reply to `messages`."""
+
+
 def prompt(context: str, statement: str, start: str) -> list[Message]:
     """The question writer's prompt for one statement and one way of asking, few-shot."""
     turns: list[Message] = [{"role": "system", "content": _SYSTEM}]
@@ -69,16 +77,22 @@ def prompt(context: str, statement: str, start: str) -> list[Message]:
     return turns
 
 
+async def ask(writer: Writer, context: str, statement: str, start: str) -> str | None:
+    """One raw question about a statement, None where the writer wrote none. Raises what the writer raises."""
+    reply = await writer.generate(prompt(context, statement, start), max_tokens=28)
+    return _cleaned(reply.text)
+
+
 async def write(
-    engine: Engine,
+    writer: Writer,
     statements: Sequence[tuple[str, str]],
     ways: int,
     progress: Callable[[int, int], None] | None = None,
     seconds: float = math.inf,
 ) -> list[list[str] | None]:
-    """For each (context, statement) up to `ways` raw questions by the base model, without duplicates.
+    """For each (context, statement) up to `ways` raw questions, without duplicates; None where no turn came within `seconds`.
 
-    None for those whose turn did not come within `seconds`.
+    Raises what the writer raises.
     """
     room = asyncio.Semaphore(max(1, _CONCURRENT // ways))
     until = time.monotonic() + seconds
@@ -86,11 +100,11 @@ async def write(
 
     async def one(context: str, statement: str, start: str) -> str | None:
         nonlocal done
-        reply = await engine.generate(prompt(context, statement, start), max_tokens=28)
+        question = await ask(writer, context, statement, start)
         done += 1
         if progress:
             progress(done, len(statements) * ways)
-        return _cleaned(reply.text)
+        return question
 
     async def all_of(context: str, statement: str) -> list[str] | None:
         async with room:

@@ -1,5 +1,6 @@
 """The doctor: a well place, and each thing that can be wrong, with what to do about it."""
 
+import asyncio
 import io
 import os
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from storage import adapters, memories, nights, passages
 from storage.adapter_files import AdapterFiles
 from storage.database import Database
 from storage.teams import Team
+from tests.fakes.completions import Completions
 from tests.school import FACTS, School, ask
 
 MakeSettings = Callable[..., Settings]
@@ -230,3 +232,32 @@ def test_a_data_folder_without_rights_or_room(
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     full = doctor.disk(settings())
     assert full.state == "fail" and "free some space" in full.to_do
+
+
+async def test_a_teacher_is_asked_for_a_question(examined: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    async with Completions(key="sk-hunter2") as api:
+        given = {
+            "NIGHTSCHOOL_LEARNING__TEACHER": api.url,
+            "NIGHTSCHOOL_LEARNING__TEACHER_MODEL": "scholar",
+            "NIGHTSCHOOL_LEARNING__TEACHER_KEY": "sk-hunter2",
+        }
+        well = await asyncio.to_thread(examined, **given)
+        api.model = "another"
+        unknown = await asyncio.to_thread(examined, **given)
+        api.says, api.model = "I cannot.", "scholar"
+        mute = await asyncio.to_thread(examined, **given)
+    away = await asyncio.to_thread(examined, **given)
+    assert f"✓ teacher: scholar at {api.url} writes questions; what may be studied is sent there" in well[1]
+    assert "! teacher: " in unknown[1] and "it knows no model 'scholar'" in unknown[1]
+    assert "until then the base model writes the questions" in unknown[1]
+    assert "! teacher: " in mute[1] and "wrote no question" in mute[1]
+    assert "! teacher: " in away[1] and "nobody answers" in away[1] and away[0] == 0
+    assert "hunter2" not in "".join(said for _, said in (well, unknown, mute, away))
+
+
+def test_a_teacher_on_this_machine_is_looked_for(
+    examined: Callable[..., tuple[int, str]], tiny_model: Path, tmp_path: Path
+) -> None:
+    assert "✓ teacher: llama-" in examined(NIGHTSCHOOL_LEARNING__TEACHER=str(tiny_model))[1]
+    _, said = examined(NIGHTSCHOOL_LEARNING__TEACHER=str(tmp_path / "none"))
+    assert "! teacher: The teacher's folder" in said and "does not exist" in said

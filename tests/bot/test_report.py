@@ -51,6 +51,13 @@ def test_sections_in_order_with_numbers_and_lists() -> None:
     assert "Fact 19" in shown(night("released", {"learnt": [f"Fact {n}" for n in range(20)]}), 10**6)
 
 
+def test_a_teacher_who_was_away_is_named_and_one_who_was_there_is_not() -> None:
+    assert "Teacher The teacher was away: no reply." in shown(
+        night("released", {"teacher": "The teacher was away: no reply."})
+    )
+    assert "Teacher" not in shown(night("released", {"teacher": None}))
+
+
 def test_a_failed_night_says_why() -> None:
     said = shown(night("failed", {}, "TrainingFailed: no memory left"))
     assert "failed: the version before stays at work" in said

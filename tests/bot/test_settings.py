@@ -93,6 +93,45 @@ def test_the_password_is_never_shown(monkeypatch: pytest.MonkeyPatch, name: str)
     assert "hunter2" not in repr(settings)
 
 
+def test_no_key_is_ever_shown(a_bare_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTSCHOOL_LEARNING__TEACHER_KEY", " sk-hunter2= \n")
+    monkeypatch.setenv("NIGHTSCHOOL_SECRET_KEYS", "hunter2aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa=")
+    settings = Settings.load()
+    assert settings.learning.teacher_key and settings.learning.teacher_key.get_secret_value() == "sk-hunter2="
+    assert origins(settings)["learning.teacher_key"] == ("***", "environment")
+    assert origins(settings)["secret_keys"] == ("***", "environment")
+    assert "hunter2" not in repr(settings) + str(list(settings.resolved()))
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ('teacher = "https://gpu.example/v1"', "learning.teacher_model: a teacher by URL needs the name of its model"),
+        ('teacher = "https://ada:hunter2@gpu.example/v1"\nteacher_model = "m"', "learning.teacher: neither a password"),
+        ('teacher = "https://gpu.example/v1?key=hunter2"\nteacher_model = "m"', "learning.teacher: neither a password"),
+        ('teacher = "http://:8000/v1"\nteacher_model = "m"', "learning.teacher: no such address can be"),
+        ('teacher = "http://[::/hunter2"\nteacher_model = "m"', "learning.teacher: "),
+        ('teacher = ""', "learning.teacher: "),
+        ("teacher_key = [1, 'hunter2']", "learning.teacher_key: "),
+        ('teacher_key = "hunter2 hunter2"', "learning.teacher_key: a key is of plain letters"),
+    ],
+)
+def test_a_teacher_that_cannot_be_is_refused_without_showing_its_key(a_bare_place: Path, lines: str, said: str) -> None:
+    (a_bare_place / "nightschool.toml").write_text(f"[learning]\n{lines}\n")
+    with pytest.raises(BadSettings) as caught:
+        Settings.load()
+    assert said in str(caught.value) and "hunter2" not in str(caught.value)
+
+
+def test_a_teacher_on_this_machine_needs_no_name(a_bare_place: Path) -> None:
+    (a_bare_place / "nightschool.toml").write_text('[learning]\nteacher = "Qwen/Qwen3-4B"\n')
+    assert not Settings.load().learning.teacher_is_remote
+    (a_bare_place / "nightschool.toml").write_text(
+        '[learning]\nteacher = "http://[::1]:8000/v1"\nteacher_model = "m"\n'
+    )
+    assert Settings.load().learning.teacher_is_remote
+
+
 def test_passwords_in_other_shapes() -> None:
     assert masked("host=db password=hunter2 user=ada") == "host=db password=*** user=ada"
     assert masked("at postgresql://ada:p%40ss@db/x it failed") == "at postgresql://ada:***@db/x it failed"

@@ -335,6 +335,7 @@ def test_the_report_thanks_and_asks() -> None:
             "withheld": {"password": 2, "iban": 1},
             "forgotten": 3,
             "conflicts": ["words"],
+            "teacher": "The teacher was away: no reply.",
         },
     )
     found = report(done, [Conflict(Side(3, "At six.", "Ada"), Side(4, "At seven.", ""))])
@@ -343,6 +344,7 @@ def test_the_report_thanks_and_asks() -> None:
         "Good morning. I learnt something last night.", "Version 2 passed", "• The office closes at six.",
         "• It is 40 euros (net).\n• Jonas approves.\n• Six.\n• No name.", "Thank you, Ada and Ben.", "Ada: “At six.”",
         "Somebody: “At seven.”", "it recites 40%", "Withheld from study: password: 2, iban: 1", "Forgotten: 3",
+        "The teacher was away: no reply.",
     ):  # fmt: skip
         assert words in said
     values = [one["value"] for one in inner(found) if one.get("action_id") == blocks.SETTLE]
