@@ -1,7 +1,8 @@
 """`python -m bench.loop [--minutes M] [--set NAME=VALUE ...]`: the sample team through two nights.
 
 After the first night the hand-written questions of examples/harbour are asked; after the second, with new corrections, those
-of the first must still be obeyed. The last line is one JSON object. Shares are between 0 and 1, tokens are prompt and reply together.
+of the first must still be obeyed. The last line is one JSON object; shares are between 0 and 1, tokens prompt and reply
+together.
 """
 
 import argparse
