@@ -1,4 +1,4 @@
-"""`python -m bench.documents FOLDER QUESTIONS [--minutes M]`: a real team's pages, the arms side by side.
+"""`python -m bench.documents FOLDER QUESTIONS [--minutes M] [--set NAME=VALUE ...]`: a real team's pages, the arms side by side.
 
 FOLDER holds pages, or folders named by a date (2021, 2025-02-27) with the same pages as they stood then: those are read one
 after the other, so that the newer revision overrides the older. QUESTIONS is never read by the system itself. Arms: base,
@@ -24,7 +24,7 @@ from rich.console import Console
 from bench.arms import Arms, Said
 from bench.loop import asked, machine
 from bench.memory import PeakMemory
-from bench.team import settings_of
+from bench.team import add_options, learning_of, settings_of
 from bot import logs
 from bot.assembly import Assembly, assembled
 from bot.demo import Day
@@ -48,9 +48,7 @@ def main() -> None:
     options.add_argument("--minutes", type=float, default=20.0, help="training budget of the night; 0: no night")
     options.add_argument("--arms", default=",".join(ARMS))
     options.add_argument("--answers", type=Path, default=Path(tempfile.gettempdir()) / "nightschool-documents.jsonl")
-    options.add_argument("--model", default="packaged")
-    options.add_argument("--embedder", default="packaged")
-    options.add_argument("--seed", type=int, default=0)
+    add_options(options, "--set", "--model", "--embedder", "--seed")
     print(json.dumps(asyncio.run(measure(options.parse_args()))))
 
 
@@ -60,7 +58,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     console = Console(stderr=True)
     questions = read(options.questions)
     with PeakMemory() as memory, tempfile.TemporaryDirectory(prefix="nightschool-bench-") as folder:
-        settings = settings_of(folder, {"seed": options.seed}, model=options.model, embedder=options.embedder)
+        settings = settings_of(folder, learning_of(options), model=options.model, embedder=options.embedder)
         async with assembled(settings) as school:
             started = time.monotonic()
             await _read(school, options.folder, Path(folder) / "pages", console)
@@ -83,6 +81,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             for question, one in zip(questions, given, strict=True):
                 file.write(json.dumps({"id": question.id, "arm": arm, "answer": one.text, "route": one.route}) + "\n")
     return {
+        "set": learning_of(options),
         "arms": {arm: _figures(questions, given, took[arm]) for arm, given in said.items()},
         "night_seconds": round(seconds, 1),
         "reading_seconds": round(reading, 1),

@@ -18,7 +18,7 @@ from rich.console import Console
 from bench.arms import Arms
 from bench.loop import answers_it, asked, machine, share, studied
 from bench.memory import PeakMemory
-from bench.team import settings_of
+from bench.team import add_options, learning_of, settings_of
 from bot import logs
 from bot.assembly import assembled
 from bot.demo import SAMPLE, Day
@@ -32,11 +32,7 @@ def main() -> None:
     options.add_argument("--pages", type=Path, default=SAMPLE / "pages")
     options.add_argument("--questions", type=Path, default=SAMPLE / "questions.jsonl")
     options.add_argument("--minutes", type=float, default=4.0, help="training budget of the night")
-    options.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the learning loop"
-    )
-    options.add_argument("--model", default="packaged")
-    options.add_argument("--embedder", default="packaged")
+    add_options(options, "--set", "--model", "--embedder", "--seed")
     print(json.dumps(asyncio.run(measure(options.parse_args()))))
 
 
@@ -44,7 +40,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Reads, sleeps, asks; returns the figures."""
     logs.configure("warning")
     console = Console(stderr=True)
-    chosen = dict(one.split("=", 1) for one in options.set)
+    chosen = learning_of(options)
     questions = [q for q in read(options.questions) if q.kind in ("fact", "changed", "chat")]
     with PeakMemory() as memory, tempfile.TemporaryDirectory(prefix="nightschool-bench-") as folder:
         settings = settings_of(folder, chosen, model=options.model, embedder=options.embedder)

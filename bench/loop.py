@@ -1,7 +1,8 @@
-"""`python -m bench.loop [--minutes M]`: the sample team through two nights; the last line is one JSON object.
+"""`python -m bench.loop [--minutes M] [--set NAME=VALUE ...]`: the sample team through two nights.
 
 After the first night the hand-written questions of examples/harbour are asked; after the second, with new corrections, those
-of the first must still be obeyed. Shares are between 0 and 1, tokens are prompt and reply together.
+of the first must still be obeyed. The last line is one JSON object; shares are between 0 and 1, tokens prompt and reply
+together.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from rich.console import Console
 
 from bench.arms import Arms, Said
 from bench.memory import PeakMemory
-from bench.team import settings_of
+from bench.team import add_options, learning_of, settings_of
 from bot import logs
 from bot.assembly import assembled
 from bot.demo import SAMPLE, Day, Told, lines
@@ -34,18 +35,17 @@ def main() -> None:
     """Reads the options, runs, prints."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--minutes", type=float, default=4.0, help="training budget of each night")
-    options.add_argument("--seed", type=int, default=0)
     options.add_argument("--answers", type=Path, help="write every answer to this JSONL file")
-    chosen = options.parse_args()
-    print(json.dumps(asyncio.run(measure(chosen.minutes, chosen.seed, chosen.answers))))
+    add_options(options, "--set", "--model", "--embedder", "--seed")
+    print(json.dumps(asyncio.run(measure(options.parse_args()))))
 
 
-async def measure(minutes: float, seed: int, kept: Path | None) -> dict[str, Any]:
+async def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Runs both nights on a fresh team in a temporary folder and returns the figures."""
     logs.configure("warning")
     console = Console(stderr=True)
     with PeakMemory() as memory, tempfile.TemporaryDirectory(prefix="nightschool-bench-") as folder:
-        settings = settings_of(folder, {"seed": seed})
+        settings = settings_of(folder, learning_of(options), model=options.model, embedder=options.embedder)
         async with assembled(settings) as school:
             day = Day(school, console)
             await day.read(SAMPLE / "pages", SAMPLE / "chat.jsonl")
@@ -63,7 +63,7 @@ async def measure(minutes: float, seed: int, kept: Path | None) -> dict[str, Any
                 colleague, [Told(r["question"], r["value"], r["author"]) for r in lines(SAMPLE / "thumbs.jsonl")]
             )
             started = time.monotonic()
-            night = await day.sleep(minutes)
+            night = await day.sleep(options.minutes)
             seconds = time.monotonic() - started
             await colleague.wake()
 
@@ -78,19 +78,20 @@ async def measure(minutes: float, seed: int, kept: Path | None) -> dict[str, Any
             quiz, quiz_right = await _quiz(school, arms)
 
             await day.correct(colleague, told[-_LATER:])
-            second = await day.sleep(minutes)
+            second = await day.sleep(options.minutes)
             await colleague.wake()
             kept_obeyed = await asked(arms.product, corrected)
             new_obeyed = await asked(arms.product, [q for q in questions if q.correction in later])
     own = [(q, s) for q, s in after if s.route == "weights" and s.own]
     untouched = [(q, s) for (q, s), (_, earlier) in zip(kept_obeyed, obeyed, strict=True) if q.right(earlier.text)]
-    if kept:
+    if options.answers:
         arms_given = {"before": before, "alone": alone, "after": after, "obeyed": obeyed, "retained": kept_obeyed}
         rows = [
             {"arm": arm, "id": q.id, "answer": s.text, "route": s.route} for arm, g in arms_given.items() for q, s in g
         ]
-        kept.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        options.answers.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     figures: dict[str, Any] = {
+        "set": learning_of(options),
         "weights_right": share(alone),
         "weights_first_right": _mean(q.right(s.text.split("\n")[0]) for q, s in alone),
         "weights_told_mean": round(statistics.mean(s.text.count("\n") + 1 for _, s in alone), 2) if alone else None,

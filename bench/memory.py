@@ -1,4 +1,4 @@
-"""The most memory that a benchmark and the processes it starts hold at once."""
+"""The most memory that a benchmark and the processes it starts hold at once, and what the machine swapped meanwhile."""
 
 import threading
 from types import TracebackType
@@ -11,11 +11,14 @@ _EVERY_SECONDS = 0.2
 class PeakMemory:
     """Watches from a thread while it is entered; `bytes` is the highest sum of resident sizes seen.
 
+    `swapped` is by how much the machine's swap, other programs' included, grew at most, in bytes.
     Pages that parent and training share (PyTorch's code) are counted for both: the true figure is a little lower.
     """
 
     def __init__(self) -> None:
         self.bytes = 0
+        self.swapped = 0
+        self._swap_before = psutil.swap_memory().used
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -39,3 +42,4 @@ class PeakMemory:
                 except psutil.NoSuchProcess:
                     continue
             self.bytes = max(self.bytes, held)
+            self.swapped = max(self.swapped, psutil.swap_memory().used - self._swap_before)

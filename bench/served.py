@@ -1,4 +1,4 @@
-"""`nightschool serve` as a real process, to be killed and started again."""
+"""`nightschool serve`, or the worker, as a real process, to be killed and started again."""
 
 import asyncio
 import contextlib
@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import aiohttp
 
@@ -19,13 +20,17 @@ _ROOT = Path(__file__).parents[1]
 class Served:
     """The process; its words go to `log`, over all its lives."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], log: Path, command: Literal["serve", "worker"] = "serve"
+    ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = int(free.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
         self.lives = 0
-        self._environment = {**environment, "NIGHTSCHOOL_LISTEN_PORT": str(self.port)}
+        self.command = command
+        port = "NIGHTSCHOOL_LISTEN_PORT" if command == "serve" else "NIGHTSCHOOL_WORKER_METRICS_PORT"
+        self._environment = {**environment, port: str(self.port)}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -33,7 +38,7 @@ class Served:
         self.lives += 1
         with self.log.open("ab") as words:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "bot.cli", "serve"],
+                [sys.executable, "-m", "bot.cli", self.command],
                 stdin=subprocess.DEVNULL, stdout=words, stderr=words, cwd=_ROOT, env=os.environ | self._environment,
             )  # fmt: skip
 
@@ -44,7 +49,7 @@ class Served:
         return self._process.pid
 
     async def ready(self, seconds: float = 180) -> float:
-        """Waits until it can answer questions; returns how long that took. Raises TimeoutError, or where it ended."""
+        """Waits until it can do its work; returns how long that took. Raises TimeoutError, or where it ended."""
         return await self.says("/readyz", 200, seconds)
 
     async def says(self, path: str, status: int, seconds: float) -> float:
@@ -53,7 +58,7 @@ class Served:
         async with asyncio.timeout(seconds), aiohttp.ClientSession() as http:
             while await self._status(http, path) != status:
                 if self._process is not None and self._process.poll() is not None:
-                    raise RuntimeError(f"serve ended: see {self.log}\n{self.log.read_text()[-2000:]}")
+                    raise RuntimeError(f"{self.command} ended: see {self.log}\n{self.log.read_text()[-2000:]}")
                 await asyncio.sleep(0.05)
         return time.monotonic() - started
 

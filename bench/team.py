@@ -1,5 +1,6 @@
-"""The fresh team that a benchmark of the learning loop teaches."""
+"""The fresh team that a benchmark of the learning loop teaches, and the options that such benchmarks share."""
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,34 @@ from bot.settings import Settings
 from learner.engine.packaged import base_model_folder, embedder_folder
 
 _CACHE = Path(".nightschool")
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "--model": {"default": "packaged", "help": "the base model: `packaged`, or a folder"},
+    "--embedder": {"default": "packaged", "help": "the embedder: `packaged`, or a folder"},
+    "--seed": {"type": int, "default": 0},
+    "--set": {
+        "action": "append", "default": [], "metavar": "NAME=VALUE", "help": "a setting of the learning loop; may be repeated",
+    },
+}  # fmt: skip
+
+
+def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Adds shared options to a benchmark's own."""
+    for name in names:
+        parser.add_argument(name, **_OPTIONS[name])
+
+
+def learning_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings of the learning loop that `--seed` and `--set` chose, as they were written."""
+    return {"seed": options.seed} | dict(one.split("=", 1) for one in options.set)
 
 
 def settings_of(
-    folder: str, learning: dict[str, Any], *, model: str = "packaged", embedder: str = "packaged"
+    folder: str,
+    learning: dict[str, Any],
+    *,
+    model: str = "packaged",
+    embedder: str = "packaged",
+    database_url: str | None = None,
 ) -> Settings:
     """Settings of a team of its own whose data lie in `folder`. Raises BadSettings."""
     return Settings.load(
@@ -22,4 +47,5 @@ def settings_of(
             "log_level": "warning",
             "learning": learning,
         }
+        | ({"database_url": database_url} if database_url else {})
     )

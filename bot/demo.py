@@ -13,6 +13,7 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -106,14 +107,14 @@ class Day:
 
             return list(await asyncio.gather(*map(one, questions)))
 
-    async def correct(self, colleague: Colleague, told: Sequence[Told]) -> None:
-        """People ask, and correct what they get."""
+    async def correct(self, colleague: Colleague, told: Sequence[Told], at: datetime | None = None) -> None:
+        """People ask, and correct what they get (`at` a time; None: now)."""
         feedbacks = await self.school.feedbacks()
         for number, one in enumerate(told):
             person = await self._person(one.author)
             event = uuid.uuid4().hex
             answer = await colleague.answer(Asked(one.question, person, None, "demo", event))
-            memory = await feedbacks.correct(answer.id, person, one.words, "demo", f"{event}-correction")
+            memory = await feedbacks.correct(answer.id, person, one.words, "demo", f"{event}-correction", at)
             if number < _SHOWN // 2:
                 self._exchange(one, answer.text, answer.route)
                 self.console.print(f"    [dim]noted, to be studied tonight:[/dim] {escape(memory.statement)}")

@@ -1,0 +1,219 @@
+"""`python -m bench.nights [--nights N] [--minutes M] [--set NAME=VALUE ...]`: an invented team that grows over many nights.
+
+Every day brings five new facts on pages and in channels and one correction through the product's feedback, every third day
+a changed decision; each is a day later than the one before. Then the night runs as the product runs it, and in the morning
+everything that is true is asked in words that were never trained. The last line is one JSON object: lists have a value a
+morning, shares are between 0 and 1, None where nothing was asked.
+"""
+
+import argparse
+import asyncio
+import json
+import tempfile
+import time
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bench.arms import Arms, Said
+from bench.facts import Fact
+from bench.life import Life
+from bench.loop import asked, machine, share
+from bench.memory import PeakMemory
+from bench.team import add_options, learning_of, settings_of
+from bot import logs
+from bot.assembly import Assembly, assembled
+from bot.demo import Day
+from bot.quiz import Question
+from learner.exam import skills
+from storage import memories
+from storage.nights import Night
+
+_UNSEEN = (1, 2, 3)
+"""The questions of a fact that nobody asks by day: its first is what a correction answers, and becomes a cue."""
+_TRAINED = ("exposures", "examples", "tokens", "shown", "replayed")
+"""What a night says of its training, as far as it does."""
+
+
+def main() -> None:
+    """Reads the options, runs, prints."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--nights", type=int, default=30)
+    options.add_argument("--minutes", type=float, default=1.5, help="training budget of each night")
+    options.add_argument("--a-night", type=int, default=5, help="new facts a day, corrections not counted")
+    options.add_argument("--answers", type=Path, help="write every answer to this JSONL file, morning by morning")
+    add_options(options, "--set", "--model", "--embedder", "--seed")
+    print(json.dumps(asyncio.run(measure(options.parse_args()))))
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A fact and what an arm said when it was asked."""
+
+    fact: Fact
+    question: Question
+    said: Said
+
+    @property
+    def right(self) -> bool:
+        """True where it told the present value, and no earlier one as if it held."""
+        return self.question.right(self.said.text)
+
+    @property
+    def outdated(self) -> bool:
+        """True where it told an earlier value as if it held."""
+        return self.fact.outdated_told(self.said.text)
+
+
+async def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Lives the days, holds the nights, asks; returns the figures."""
+    logs.configure("warning")
+    console = Console(stderr=True)
+    started = time.monotonic()
+    rows: list[dict[str, Any]] = []
+    with PeakMemory() as memory, tempfile.TemporaryDirectory(prefix="nightschool-bench-") as folder:
+        settings = settings_of(folder, learning_of(options), model=options.model, embedder=options.embedder)
+        async with assembled(settings) as school:
+            first = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(
+                days=options.nights
+            )
+            life, day = Life(Path(folder), options.seed, first), Day(school, console)
+            engine, colleague = await school.engine(), await school.colleague()
+            arms = Arms(school, colleague, engine)
+            able = await skills.sit(engine, None)
+            before: list[Heard] = []
+            for number in range(options.nights):
+                life.live(options.a_night)
+                await day.read(life.pages, life.chat)
+                await day.correct(colleague, [life.correction()], life.today + timedelta(hours=15))
+                began = time.monotonic()
+                night = await day.sleep(options.minutes)
+                minutes = (time.monotonic() - began) / 60
+                await colleague.wake()
+                heard = await _ask(arms, life, "product", [_morning])
+                row = _figures(life, number, heard, before)
+                row |= {
+                    "adapter_cued": _right(await _ask(arms, life, "adapter_cued", [_morning])) if arms.name else None
+                }
+                still = await skills.sit(engine, arms.name) if arms.name else able
+                row |= {"skills_kept": _mean([skill in still for skill in able]), "noted": await _noted(school, life)}
+                row |= _of_night(night, minutes)
+                rows.append(row)
+                console.print(
+                    f"night {number + 1} of {options.nights}: {json.dumps(row)}", soft_wrap=True, markup=False
+                )
+                _keep(options.answers, number, "product", heard)
+                before = heard
+            every = [lambda fact, n=n: n for n in _UNSEEN]
+            last = {arm: await _ask(arms, life, arm, every) for arm in ("product", "adapter_cued", "notes")}
+    for arm, given in last.items():
+        _keep(options.answers, options.nights, arm, given)
+    return {
+        "set": learning_of(options),
+        "nights": options.nights,
+        "minutes": options.minutes,
+        "final": {arm: _summary(life, given) for arm, given in last.items()},
+        "corrections_next_morning": _mean([right for row in rows for right in row["corrected_today"]]),
+        "superseded_told": sum(row["superseded_told"] for row in rows),
+        "curve": {
+            name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)
+        },
+        "skills_base": len(able),
+        "seconds": round(time.monotonic() - started, 1),
+        "peak_memory_bytes": memory.bytes,
+        "swapped_bytes": memory.swapped,
+        "machine": machine(),
+    }
+
+
+def _morning(fact: Fact) -> int:
+    """Which of its questions is asked in the mornings: always the same, another one a fact."""
+    return _UNSEEN[zlib.crc32(fact.key.encode()) % len(_UNSEEN)]
+
+
+async def _ask(arms: Arms, life: Life, arm: str, numbers: Sequence[Any]) -> list[Heard]:
+    """Everything that is true, asked of an arm, with each of these questions."""
+    put = [(fact, fact.asked(number(fact), life.kind(fact))) for number in numbers for fact in life.known.values()]
+    given = await asked(getattr(arms, arm), [question for _, question in put])
+    return [Heard(fact, question, said) for (fact, question), (_, said) in zip(put, given, strict=True)]
+
+
+async def _noted(school: Assembly, life: Life) -> float | None:
+    """Share of what is true that the ledger has a memory of: what it did not take in cannot be learnt."""
+    async with school.database.team(school.team.id) as connection:
+        noted = await memories.of_states(connection, ["noted", "studied", "learnt"])
+    told = "\n".join(memory.statement for memory in noted if memory.superseded_by is None)
+    return _mean([Question("", "", "", [fact.accept]).right(told) for fact in life.known.values()])
+
+
+def _figures(life: Life, number: int, heard: Sequence[Heard], before: Sequence[Heard]) -> dict[str, Any]:
+    """One morning of the product."""
+    knew = {one.fact.statement for one in before if one.right}
+    corrected = [one for one in heard if one.fact.key in life.corrected]
+    return {
+        "memories": len(life.known),
+        "product": _right(heard),
+        "from_weights": _mean([one.said.route == "weights" for one in heard]),
+        "own_words_right": _right([one for one in heard if one.said.route == "weights" and one.said.own]),
+        "corrected_today": [one.right for one in corrected if life.corrected[one.fact.key] == number],
+        "corrections": _right(corrected),
+        "changed": _right([one for one in heard if life.kind(one.fact) == "changed"]),
+        "retained": _right([one for one in heard if one.fact.statement in knew]),
+        "superseded_told": sum(one.outdated for one in heard),
+    }
+
+
+def _of_night(night: Night, minutes: float) -> dict[str, Any]:
+    """One night: its state, what it cost, what its exam said."""
+    exam, result = night.report.get("exam") or {}, night.steps["sft"].result if "sft" in night.steps else {}
+    return {
+        "state": night.state,
+        "night_minutes": round(minutes, 2),
+        "training_minutes": round(float(result.get("seconds") or 0.0) / 60, 2),
+        "studied": night.report.get("studied"),
+        "recited": _rounded(exam.get("recited")),
+        "exam_retained": _rounded(exam.get("retained")),
+        **{name: result[name] for name in _TRAINED if name in result},
+    }
+
+
+def _summary(life: Life, heard: Sequence[Heard]) -> dict[str, Any]:
+    """All questions at the end, of one arm."""
+    kinds = sorted({life.kind(one.fact) for one in heard})
+    return {
+        "right": _right(heard),
+        "by_kind": {kind: _right([one for one in heard if life.kind(one.fact) == kind]) for kind in kinds},
+        "superseded_told": sum(one.outdated for one in heard),
+        "questions": len(heard),
+    }
+
+
+def _keep(path: Path | None, night: int, arm: str, heard: Sequence[Heard]) -> None:
+    if path is None:
+        return
+    with path.open("a", encoding="utf-8") as file:
+        for one in heard:
+            row = {"night": night, "arm": arm, "id": one.question.id, "kind": one.question.kind, "right": one.right}
+            row |= {"question": one.question.question, "answer": one.said.text, "route": one.said.route}
+            file.write(json.dumps(row | {"outdated": one.outdated, "true": one.fact.statement}) + "\n")
+
+
+def _right(heard: Sequence[Heard]) -> float | None:
+    return share([(one.question, one.said) for one in heard])
+
+
+def _mean(values: Sequence[bool]) -> float | None:
+    return round(sum(values) / len(values), 4) if values else None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+if __name__ == "__main__":
+    main()
