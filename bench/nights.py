@@ -36,7 +36,7 @@ from storage.nights import Night
 
 _UNSEEN = (1, 2, 3)
 """The questions of a fact that nobody asks by day: its first is what a correction answers, and becomes a cue."""
-_TRAINED = ("exposures", "examples", "tokens", "shown", "replayed")
+_TRAINED = ("examples", "tokens", "stopped")
 """What a night says of its training, as far as it does."""
 
 
@@ -85,7 +85,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             life, day = Life(Path(folder), options.seed, first), Day(school, console)
             engine, colleague = await school.engine(), await school.colleague()
             arms = Arms(school, colleague, engine)
-            able = await skills.sit(engine, None)
+            able = await skills.of_base(engine)
             before: list[Heard] = []
             for number in range(options.nights):
                 life.live(options.a_night)
@@ -100,7 +100,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
                 row |= {
                     "adapter_cued": _right(await _ask(arms, life, "adapter_cued", [_morning])) if arms.name else None
                 }
-                still = await skills.sit(engine, arms.name) if arms.name else able
+                still = await skills.sit(engine, arms.name, able) if arms.name else able
                 row |= {"skills_kept": _mean([skill in still for skill in able]), "noted": await _noted(school, life)}
                 row |= _of_night(night, minutes)
                 rows.append(row)

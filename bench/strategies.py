@@ -2,7 +2,7 @@
 
 Every strategy sees the same facts, K new ones a night and every third night a changed one, and trains the same number of
 tokens a night; then each fact known so far is asked on its cue and in unseen words. No database: cue and statement go to
-the night's own trainer, and the engine recites.
+the night's own trainer (each fact as often as the others: no spaced repetition, which would favour none), and the engine recites.
 
 - `anew`: a new adapter on everything, from the base model (the product's default);
 - `continue`: yesterday's adapter, only what is new;
@@ -25,7 +25,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -92,7 +92,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     engine = LocalEngine(base, memory_bytes=2 * 1024**3)
     figures: dict[str, Any] = {}
     try:
-        able = await skills.sit(engine, None)
+        able = await skills.of_base(engine)
         for name in options.strategies.split(","):
             with PeakMemory() as memory, tempfile.TemporaryDirectory(prefix="nightschool-bench-") as folder:
                 pupil = Pupil(name, engine, base, Path(folder), learning, options, able)
@@ -139,7 +139,7 @@ class Pupil:
     folder: Path
     learning: LearningSettings
     options: argparse.Namespace
-    able: set[str]
+    able: Set[str]
     rows: list[dict[str, Any]] = field(default_factory=list)
     known: dict[str, Fact] = field(default_factory=dict)
     week: dict[str, Fact] = field(default_factory=dict)
@@ -198,7 +198,7 @@ class Pupil:
                 rows, start = self._rows(news, share) + self._rows(earlier, tokens - share, said), self.serving
             case _:
                 raise SystemExit(f"there is no strategy {self.strategy}: choose of {', '.join(STRATEGIES)}")
-        rows += await replay.rows(self.engine, rows, self.learning.replay_share)
+        rows += await replay.rows(self.engine, round(self.learning.replay_share * len(rows)))
         random.Random(self.learning.seed).shuffle(rows)
         return rows, start
 
@@ -208,10 +208,11 @@ class Pupil:
         `answers`, by key, take the place of statements.
         """
         order, made, spent, turn = list(facts), list[Row](), 0.0, 0
+        cue_share = self.learning.cue_share_for(_width(self.base))
         while order and spent < tokens:
             # Where not even one round fits (many earlier memories), another part of them comes every night.
             random.Random(f"{self.learning.seed} {len(self.known)} {turn}").shuffle(order)
-            by_cue = round((turn + 1) * self.learning.cue_share) > round(turn * self.learning.cue_share)
+            by_cue = round((turn + 1) * cue_share) > round(turn * cue_share)
             for fact in order:
                 prompt = closed_book(fact.questions[_CUE if by_cue else _OTHER])
                 completion = (answers or {}).get(fact.key, fact.statement)
@@ -229,7 +230,6 @@ class Pupil:
             rank=rank,
             alpha=rank,
             learning_rate=rate,
-            epochs=1,
             batch_size=min(self.learning.batch_size, max(2, len(rows) // self.learning.least_steps)),
             seed=self.learning.seed,
             threads=self.learning.training_threads or os.cpu_count() or 1,
@@ -260,7 +260,7 @@ class Pupil:
         unseen = [(fact, number) for fact in facts for number in _UNSEEN]
         others = await asyncio.gather(*(self._say(fact.questions[number]) for fact, number in unseen))
         right = {fact.statement for fact, text in zip(facts, on_cue, strict=True) if recited(text, fact.statement)}
-        still = await skills.sit(self.engine, self.strategy)
+        still = await skills.sit(self.engine, self.strategy, self.able)
         self.recited = right
         return {
             "memories": len(facts),
