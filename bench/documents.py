@@ -29,6 +29,7 @@ from bot import logs
 from bot.assembly import Assembly, assembled
 from bot.demo import Day
 from bot.quiz import Question, read
+from learner.exam import skills
 
 _DATED = re.compile(r"^\d{4}(-\d\d){0,2}$")
 # What a model says that has no answer: the plain arms get credit for declining in their own words.
@@ -69,7 +70,9 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
                 night = await Day(school, console).sleep(options.minutes)
             seconds = time.monotonic() - started
             colleague = await school.colleague()
-            arms = Arms(school, colleague, await school.engine())
+            engine = await school.engine()
+            arms = Arms(school, colleague, engine)
+            able = await skills.kept(engine, arms.name)
             said: dict[str, list[Said]] = {}
             took: dict[str, float] = {}
             for arm in options.arms.split(","):
@@ -88,6 +91,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "night": night.state if night else None,
         "studied": night.report.get("studied") if night else 0,
         "exam": night.report.get("exam") if night else None,
+        "skills_kept": round(able, 4) if able is not None else None,
         "step_seconds": {name: round(step.seconds, 1) for name, step in night.steps.items()} if night else {},
         "peak_memory_bytes": memory.bytes,
         "answers": str(options.answers),

@@ -57,7 +57,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             covered = [q for q in questions if any(answers_it(m, q) for m in known)]
             cued = share(await asked(arms.adapter_cued, covered))
             uncued = share(await asked(arms.adapter, covered))
-            still = await skills.sit(engine, arms.name, able)
+            still = await skills.sit(engine, arms.name, skills.ids())
     exam, trained = night.report.get("exam") or {}, night.steps["sft"].result if "sft" in night.steps else {}
     training = float(trained.get("seconds") or 0.0)
     learnt = round(len(known) * (exam.get("recited") or 0.0))

@@ -24,6 +24,7 @@ from bot import logs
 from bot.assembly import assembled
 from bot.demo import SAMPLE, Day, Told, lines
 from bot.quiz import Question, read
+from learner.exam import skills
 from storage import examples, memories
 from storage.memories import Memory
 
@@ -81,6 +82,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             second = await day.sleep(options.minutes)
             await colleague.wake()
             kept_obeyed = await asked(arms.product, corrected)
+            able = await skills.kept(await school.engine(), arms.name)
             new_obeyed = await asked(arms.product, [q for q in questions if q.correction in later])
     own = [(q, s) for q, s in after if s.route == "weights" and s.own]
     untouched = [(q, s) for (q, s), (_, earlier) in zip(kept_obeyed, obeyed, strict=True) if q.right(earlier.text)]
@@ -112,6 +114,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "tokens_notes_median": _median(s.tokens for _, s in with_notes),
         "notes_right": share(with_notes),
         "memories_studied": len(known),
+        "skills_kept": round(able, 4) if able is not None else None,
         "nights": [night.state, second.state],
         "night_seconds": round(seconds, 1),
         "step_seconds": {name: round(step.seconds, 1) for name, step in night.steps.items()},

@@ -100,8 +100,9 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
                 row |= {
                     "adapter_cued": _right(await _ask(arms, life, "adapter_cued", [_morning])) if arms.name else None
                 }
-                still = await skills.sit(engine, arms.name, able) if arms.name else able
-                row |= {"skills_kept": _mean([skill in still for skill in able]), "noted": await _noted(school, life)}
+                still = await skills.sit(engine, arms.name, skills.ids()) if arms.name else able
+                row |= {"skills_kept": round(len(still) / len(able), 4) if able else None}
+                row |= {"noted": await _noted(school, life)}
                 row |= _of_night(night, minutes)
                 rows.append(row)
                 console.print(

@@ -260,7 +260,7 @@ class Pupil:
         unseen = [(fact, number) for fact in facts for number in _UNSEEN]
         others = await asyncio.gather(*(self._say(fact.questions[number]) for fact, number in unseen))
         right = {fact.statement for fact, text in zip(facts, on_cue, strict=True) if recited(text, fact.statement)}
-        still = await skills.sit(self.engine, self.strategy, self.able)
+        still = await skills.sit(self.engine, self.strategy, skills.ids())
         self.recited = right
         return {
             "memories": len(facts),
@@ -269,7 +269,7 @@ class Pupil:
             "retained": _share([fact.statement in right for fact in facts if fact.statement in before]),
             "unseen": _share([f.asked(n).right(text) for (f, n), text in zip(unseen, others, strict=True)]),
             "outdated_told": sum(fact.outdated_told(text) for fact, text in zip(facts, on_cue, strict=True)),
-            "skills_kept": _share([skill in still for skill in self.able]),
+            "skills_kept": round(len(still) / len(self.able), 4) if self.able else None,
         }
 
 

@@ -37,10 +37,21 @@ def skills() -> tuple[Skill, ...]:
     return tuple(Skill(**json.loads(line)) for line in _FILE.read_text(encoding="utf-8").splitlines())
 
 
+def ids() -> Set[str]:
+    """The ids of all skills."""
+    return {skill.id for skill in skills()}
+
+
+async def kept(engine: Engine, adapter: str | None) -> float | None:
+    """How many skills a loaded adapter shows, of all, for each that the base model shows: about 1 where it lost none."""
+    able = await of_base(engine)
+    return len(await sit(engine, adapter, ids())) / len(able) if able else None
+
+
 async def of_base(engine: Engine) -> Set[str]:
     """The ids of the skills that the base model shows; asked once a process."""
     if engine.base_model not in _OF_BASE:
-        _OF_BASE[engine.base_model] = await sit(engine, None, {skill.id for skill in skills()})
+        _OF_BASE[engine.base_model] = await sit(engine, None, ids())
     return _OF_BASE[engine.base_model]
 
 
