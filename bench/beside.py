@@ -121,7 +121,8 @@ class Watch:
         """Makes the team's night due: the worker finds it at its next tick."""
         async with self._school.database.system() as connection:
             team = await teams.hold(connection, self._school.team.id)
-            hour = (datetime.now(UTC) - timedelta(minutes=1)).time().replace(second=0, microsecond=0)
+            # To the second: a night that began after its hour, as the first did within this minute, counts as held.
+            hour = datetime.now(UTC).time().replace(microsecond=0)
             await teams.update(connection, replace(team, night_at=hour, timezone="UTC"))
 
 
