@@ -90,7 +90,7 @@ def _says_something(line: str) -> bool:
     words = line.split()
     if line.endswith("?") or not 3 <= len(words) <= 90:
         return False
-    return bool(_MARKS_OF_FACT.search(line)) or len(words) >= 6
+    return bool(_MARKS_OF_FACT.search(line)) or len(words) >= 5
 
 
 def _resolved(lines: list[str]) -> list[str]:
