@@ -93,7 +93,8 @@ class Nights:
         try:
             await asyncio.gather(*kept)
         finally:
-            for task in [*kept, *self._running]:
+            # Cancelled a second time, procrastinate's worker would leave its job behind, which then finds a closed queue.
+            for task in [*(task for task in kept if not task.cancelling()), *self._running]:
                 task.cancel()
             await asyncio.gather(*kept, return_exceptions=True)
 
@@ -113,7 +114,16 @@ class Nights:
             await asyncio.sleep(1)
 
     async def tick(self, timestamp: int) -> None:
-        """Puts back what killed workers left, and puts each team's due night into the queue, once."""
+        """Puts back what killed workers left, and puts each team's due night into the queue, once.
+
+        A tick that falls into an outage of the database says so; the next one looks again.
+        """
+        try:
+            await self._look(timestamp)
+        except (*AWAY, exceptions.ConnectorException) as error:
+            log.warning("the clock missed a tick", error=type(error).__name__)
+
+    async def _look(self, timestamp: int) -> None:
         await self._rescue()
         async with self._database.system() as connection:
             everyone = await teams.all(connection)
