@@ -156,9 +156,14 @@ def _beyond(text: str, other: str) -> set[str]:
     return (exact_parts(text) | openings(text)) - exact_parts(other) - {word.lower() for word in _WORD.findall(other)}
 
 
+def content(text: str) -> set[str]:
+    """The words of a text in small letters, function words aside."""
+    return {word.lower() for word in _WORD.findall(text)} - _FUNCTION_WORDS
+
+
 def adds(text: str, other: str) -> bool:
     """True where a text has a word that the other has not, function words aside."""
-    return bool({w.lower() for w in _WORD.findall(text)} - {w.lower() for w in _WORD.findall(other)} - _FUNCTION_WORDS)
+    return bool(content(text) - content(other))
 
 
 def agrees(answer: str, statement: str) -> bool:

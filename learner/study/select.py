@@ -10,14 +10,15 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from learner.recall import exact_parts
+from learner.recall import content, exact_parts, openings
 from storage.memories import Memory
 from storage.passages import Passage
 
 # Words with which people announce that something has changed.
 _CHANGE = re.compile(
-    r"\b(no longer|not any ?more|now|no more|instead|since|as of|"
-    r"from (?:now|january|february|march|april|may|june|july|august|september|"
+    r"\b(no longer|not any ?more|now|no more|instead|since|as of|decided|agreed|"
+    r"from (?:now|today|tomorrow|next|(?:mon|tues|wednes|thurs|fri|satur|sun)day|"
+    r"january|february|march|april|may|june|july|august|september|"
     r"october|november|december|\d{4})|starting|changed?|moved?|replac\w+|rais\w+|lower\w+|went from|used to|switch\w*|"
     r"effective|supersed\w+|revis\w+|increas\w+|decreas\w+|extend\w*)\b",
     re.IGNORECASE,
@@ -33,6 +34,10 @@ _GIVEN_UP = re.compile(
     r"(?:up|down|raised|lowered|cut|changed|moved|went|increased|decreased|extended|shortened|switched) from)\b"
     r"((?:\W+[\w.,:]*\w){1,5})",
     re.IGNORECASE,
+)
+# Of those the ones that can mean nothing else ("is replaced every three years" gives nothing up).
+_NO_LONGER = re.compile(
+    r"\b(?:no longer|not any ?more|instead of|rather than|in place of)\b((?:\W+[\w.,:]*\w){1,5})", re.IGNORECASE
 )
 _SAME = 0.97
 _OVERRIDES = 0.80
@@ -117,8 +122,10 @@ def outdated(passages: Sequence[Passage], vectors: NDArray[np.float32]) -> dict[
 
 def _says_otherwise(new: str, old: str, similarity: float, *, told: bool, least: float = 0.0) -> bool:
     said, before = exact_parts(new), exact_parts(old)
-    # "No longer on Thursdays" says itself which sentence it overrides: that one with the Thursday.
-    if similarity >= _OVERRIDES_IF_NAMED and said - before and _given_up(new) & before:
+    # "No longer on Thursdays" says itself which sentence it overrides: that one with the Thursday, or with the blue shelf.
+    if similarity >= _OVERRIDES_IF_NAMED and (said | openings(new)) - before and _given_up(new) & before:
+        return True
+    if similarity >= _REPEATS and any(len(phrase) > 1 and phrase <= content(old) for phrase in _given_up_phrases(new)):
         return True
     announced = bool(_CHANGE.search(new))
     needed = _OVERRIDES_IF_ANNOUNCED if announced else _OVERRIDES_IF_TOLD if told else _OVERRIDES
@@ -128,6 +135,11 @@ def _says_otherwise(new: str, old: str, similarity: float, *, told: bool, least:
         # "On Tuesdays, no longer on Thursdays" names the old value too: then it must be much the same sentence.
         return announced and bool(said - before) and bool(before) and similarity >= _REPEATS
     return bool(said - before) and _alike(said ^ before)
+
+
+def _given_up_phrases(text: str) -> list[set[str]]:
+    """What a text names as no longer true, each as the words of it that mean something."""
+    return [content(words) for words in _NO_LONGER.findall(text)]
 
 
 def _given_up(text: str) -> set[str]:

@@ -42,6 +42,13 @@ async def pairs(embedder: Embedder, *memories: Memory) -> list[Overridden]:
             "Releases go out on Tuesdays, no longer on Thursdays.",
         ),
         ("Applicants go through four interviews.", "Since May applicants have three interviews instead of four."),
+        # What gives way need not be exact, nor the name of what takes its place stand inside a sentence.
+        (
+            "The blue shelf is the place for the paint brushes.",
+            "The paint brushes are kept in the white cabinet now, no longer in the blue shelf.",
+        ),
+        ("We order plywood boards from Picoloom.", "Fernkelp has replaced Picoloom for plywood boards."),
+        ("Feedback forms are due by 11 December.", "We decided that feedback forms must be in by 17 August."),
     ],
 )
 async def test_newer_overrides_older_whichever_comes_first(embedder: Embedder, old: str, new: str) -> None:
