@@ -11,7 +11,7 @@ another fact was meant. Each arm then makes what it can of the thumbs:
 - `sft+up`: SFT anew, the upvoted answers as further rows, for the same number of tokens.
 
 An arm may name its learning rate, as in `kto@1e-4`; the passes and beta are the settings dpo_epochs and dpo_beta. The last line
-is one JSON object; shares are between 0 and 1.
+is one JSON object; shares are between 0 and 1, seconds include loading the model.
 """
 
 import argparse
@@ -143,6 +143,7 @@ class Team:
         self.down: list[Case] = []
         for number, fact in enumerate(down):
             kind = _KINDS[number % len(_KINDS)]
+            # Of one that is left alone, so that it shows what unlearning the answer here does to it there.
             if kind == "other":
                 self.taught[fact.key] = untouched[number % len(untouched)].statement
             if kind == "old":
