@@ -36,9 +36,10 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 import datasets
 import torch
-from transformers import AutoConfig
 
+from bench import lesson
 from bench.facts import Fact, Facts
+from bench.lesson import Row
 from bench.loop import machine
 from bench.memory import PeakMemory
 from bench.team import add_options, learning_of
@@ -57,13 +58,8 @@ from learner.training.job import TrainingSettings
 from learner.training.trainer import Course
 
 STRATEGIES = ("anew", "continue", "continue+replay", "kl", "weekly", "sparse")
-_CUE, _OTHER, _UNSEEN = 0, 1, (2, 3)
-"""Which of a fact's questions is its cue, which the other phrasing that is trained, and which nobody trains."""
 _CHANGES_EVERY = 3
 _FROZEN = "frozen"
-_MOST_TOKENS = 48
-
-Row = dict[str, Any]
 
 
 def main() -> None:
@@ -157,13 +153,14 @@ class Pupil:
         self.week |= {fact.key: fact for fact in news}
         rows, start = await self._lesson(list(news), earlier)
         made = self.folder / str(number)
-        rate = self.learning.learning_rate_for(_width(self.base)) * (self.options.later_rate if start else 1.0)
+        rate = self.learning.learning_rate_for(lesson.width(self.base)) * (self.options.later_rate if start else 1.0)
+        rank = self.options.week_rank if self.strategy == "weekly" else None
         began = time.monotonic()
         course = await asyncio.to_thread(
             study,
             self.base,
             rows,
-            self._settings(rows, rate),
+            lesson.settings_for(self.learning, rows, rate, rank),
             made,
             start=start,
             frozen=self.frozen,
@@ -207,33 +204,14 @@ class Pupil:
 
         `answers`, by key, take the place of statements.
         """
-        order, made, spent, turn = list(facts), list[Row](), 0.0, 0
-        cue_share = self.learning.cue_share_for(_width(self.base))
-        while order and spent < tokens:
-            # Where not even one round fits (many earlier memories), another part of them comes every night.
-            random.Random(f"{self.learning.seed} {len(self.known)} {turn}").shuffle(order)
-            by_cue = round((turn + 1) * cue_share) > round(turn * cue_share)
-            for fact in order:
-                prompt = closed_book(fact.questions[_CUE if by_cue else _OTHER])
-                completion = (answers or {}).get(fact.key, fact.statement)
-                made.append({"prompt": prompt, "completion": completion})
-                spent += self.engine.count([*prompt, {"role": "assistant", "content": completion}])
-                if spent >= tokens:
-                    break
-            turn += 1
-        return made
 
-    def _settings(self, rows: Sequence[Row], rate: float) -> TrainingSettings:
-        """As the night sets them."""
-        rank = self.options.week_rank if self.strategy == "weekly" else self.learning.rank
-        return TrainingSettings(
-            rank=rank,
-            alpha=rank,
-            learning_rate=rate,
-            batch_size=min(self.learning.batch_size, max(2, len(rows) // self.learning.least_steps)),
-            seed=self.learning.seed,
-            threads=self.learning.training_threads or os.cpu_count() or 1,
-        )
+        def row(fact: Fact, number: int) -> Row:
+            completion = (answers or {}).get(fact.key, fact.statement)
+            return {"prompt": closed_book(fact.questions[number]), "completion": completion}
+
+        # Where not even one round fits (many earlier memories), another part of them comes every night.
+        seed = f"{self.learning.seed} {len(self.known)}"
+        return lesson.rows(self.engine, facts, row, tokens, self.learning.cue_share_for(lesson.width(self.base)), seed)
 
     async def _serve(self, made: Path) -> None:
         """Puts tonight's adapter to work; files that no later night starts from go."""
@@ -246,28 +224,27 @@ class Pupil:
 
     async def _own_words(self, facts: Sequence[Fact]) -> dict[str, str]:
         """What yesterday's adapter says to each cue, by key."""
-        said = await asyncio.gather(*(self._say(fact.questions[_CUE]) for fact in facts))
+        said = await asyncio.gather(*(self._say(fact.questions[lesson.CUE]) for fact in facts))
         return {fact.key: text for fact, text in zip(facts, said, strict=True) if text}
 
     async def _say(self, question: str) -> str:
-        reply = await self.engine.generate(closed_book(question), adapter=self.strategy, max_tokens=_MOST_TOKENS)
-        return reply.text.strip()
+        return await lesson.say(self.engine, self.strategy, question)
 
     async def _morning(self, news: Sequence[Fact]) -> dict[str, Any]:
         """Everything known so far, asked on cue and in unseen words, and the base skills."""
         facts, before = list(self.known.values()), self.recited
-        on_cue = await asyncio.gather(*(self._say(fact.questions[_CUE]) for fact in facts))
-        unseen = [(fact, number) for fact in facts for number in _UNSEEN]
+        on_cue = await asyncio.gather(*(self._say(fact.questions[lesson.CUE]) for fact in facts))
+        unseen = [(fact, number) for fact in facts for number in lesson.UNSEEN]
         others = await asyncio.gather(*(self._say(fact.questions[number]) for fact, number in unseen))
         right = {fact.statement for fact, text in zip(facts, on_cue, strict=True) if recited(text, fact.statement)}
         still = await skills.sit(self.engine, self.strategy, skills.ids())
         self.recited = right
         return {
             "memories": len(facts),
-            "recited": _share([fact.statement in right for fact in facts]),
-            "recited_new": _share([fact.statement in right for fact in news]),
-            "retained": _share([fact.statement in right for fact in facts if fact.statement in before]),
-            "unseen": _share([f.asked(n).right(text) for (f, n), text in zip(unseen, others, strict=True)]),
+            "recited": lesson.share([fact.statement in right for fact in facts]),
+            "recited_new": lesson.share([fact.statement in right for fact in news]),
+            "retained": lesson.share([fact.statement in right for fact in facts if fact.statement in before]),
+            "unseen": lesson.share([f.asked(n).right(text) for (f, n), text in zip(unseen, others, strict=True)]),
             "outdated_told": sum(fact.outdated_told(text) for fact, text in zip(facts, on_cue, strict=True)),
             "skills_kept": round(len(still) / len(self.able), 4) if self.able else None,
         }
@@ -332,15 +309,6 @@ def _kept_as(model: Any, name: str, out: Path) -> None:
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
         model.save_pretrained(scratch, selected_adapters=[name], save_embedding_layers=False)
         (Path(scratch) / name).rename(out)
-
-
-def _width(base: Path) -> int:
-    """The base model's hidden size."""
-    return int(AutoConfig.from_pretrained(base).get_text_config().hidden_size)
-
-
-def _share(values: Sequence[bool]) -> float | None:
-    return round(sum(values) / len(values), 4) if values else None
 
 
 if __name__ == "__main__":

@@ -34,6 +34,13 @@ _wanted: ContextVar[_Rows | None] = ContextVar("rows", default=None)
 """Of the pass that this thread is in: several threads may run one model."""
 
 
+@dataclass
+class Scored(FusedCausalLMOutput):  # type: ignore[misc]
+    """TRL's output, and the logits [labelled tokens, vocabulary] it was read from, row by row: for losses on distributions."""
+
+    logits: torch.Tensor | None = None
+
+
 class AnswerHead:
     """A causal model's forward pass with TRL's fused head (`model(..., labels=..., fused_lm_head=True)`).
 
@@ -94,7 +101,7 @@ class AnswerHead:
         labels: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
         **kwargs: Any,
-    ) -> FusedCausalLMOutput:
+    ) -> Scored:
         mask = labels[:, 1:] != IGNORED
         kwargs["use_cache"] = False
         if self.sharing:
@@ -113,13 +120,14 @@ class AnswerHead:
         scored = _TokenLogProbs.apply(logits, labels[:, 1:][mask])  # type: ignore[no-untyped-call]
         nothing = scored.new_zeros(mask.shape)
         # What only feeds TRL's metrics is not computed.
-        return FusedCausalLMOutput(
+        return Scored(
             loss=-scored.mean(),
             log_probs=nothing.masked_scatter(mask, scored),
             entropy=nothing,
             mean_logits=nothing,
             is_top1=nothing > 0,
             label_mask=mask,
+            logits=logits,
         )
 
     def _logits(self, input_ids: torch.Tensor, places: torch.Tensor, kwargs: Any) -> torch.Tensor:

@@ -66,18 +66,23 @@ def trainer(
     stage: str, model: Any, tokenizer: Any, examples: list[dict[str, Any]], settings: TrainingSettings, scratch: str
 ) -> Any:
     """The stage's trainer for `model` with its adapter; `scratch` is a folder for what TRL may write."""
+    args = arguments(tokenizer, settings, scratch)
+    if stage == "sft":
+        return sft.AnswerTrainer(model, tokenizer, examples, args, settings.threads)
+    return dpo.PreferenceTrainer(model, tokenizer, examples, settings, args)
+
+
+def arguments(tokenizer: Any, settings: TrainingSettings, scratch: str) -> dict[str, Any]:
+    """What any of TRL's trainers is given; `scratch` is a folder for what it may write. The tokenizer will pad as they need."""
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
     tokenizer.padding_side = "right"
-    args = {
+    return {
         "output_dir": scratch,
         "per_device_train_batch_size": settings.batch_size,
         "learning_rate": settings.learning_rate,
         "seed": settings.seed,
     }
-    if stage == "sft":
-        return sft.AnswerTrainer(model, tokenizer, examples, args, settings.threads)
-    return dpo.PreferenceTrainer(model, tokenizer, examples, settings, args)
 
 
 def peak_memory_bytes() -> int:
