@@ -88,6 +88,7 @@ async def train_stage(
     await asyncio.to_thread(shutil.rmtree, folder / name, ignore_errors=True)
     topics = {line["topic"] for line in lines if "topic" in line}
     most = len(topics) * learning.most_exposures
+    room = min(learning.most_exposures, work.results["select"]["showings"] / max(1, len(topics)))
     job = TrainingJob(
         stage=stage,
         base=str(work.base),
@@ -97,7 +98,9 @@ async def train_stage(
         settings=TrainingSettings(
             rank=learning.rank,
             alpha=learning.rank,
-            learning_rate=learning.learning_rate_for(work.width) if stage == "sft" else learning.dpo_learning_rate,
+            learning_rate=learning.learning_rate_for(work.width, max(1.0, room))
+            if stage == "sft"
+            else learning.dpo_learning_rate,
             epochs=learning.dpo_epochs,
             showings=learning.most_exposures,
             general_share=general_share,
