@@ -37,7 +37,7 @@ from storage import adapters, nights, teams
 from storage.nights import Night
 from tests.acceptance.cluster import Cluster
 
-_TRAINING = ("sft", "dpo")
+_TRAINING = ("sft", "dpo", "sft again", "dpo again")
 _IDLE = ("before", "after")
 _NIGHT_SECONDS = 3600.0
 """A night that takes longer than that is given up."""

@@ -18,7 +18,7 @@ from rich.console import Console
 from bench.arms import Arms
 from bench.loop import answers_it, asked, machine, share, studied
 from bench.memory import PeakMemory
-from bench.team import add_options, learning_of, settings_of
+from bench.team import add_options, learning_of, result_of, settings_of
 from bot import logs
 from bot.assembly import assembled
 from bot.demo import SAMPLE, Day
@@ -58,7 +58,10 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             cued = share(await asked(arms.adapter_cued, covered))
             uncued = share(await asked(arms.adapter, covered))
             still = await skills.sit(engine, arms.name, skills.ids())
-    exam, trained = night.report.get("exam") or {}, night.steps["sft"].result if "sft" in night.steps else {}
+    exam, trained = (
+        night.report.get("exam") or {},
+        result_of(night, "sft"),
+    )
     training = float(trained.get("seconds") or 0.0)
     learnt = round(len(known) * (exam.get("recited") or 0.0))
     return {

@@ -25,7 +25,7 @@ from bench.facts import Fact
 from bench.life import Life
 from bench.loop import asked, machine, share
 from bench.memory import PeakMemory
-from bench.team import add_options, learning_of, settings_of
+from bench.team import add_options, learning_of, result_of, settings_of
 from bot import logs
 from bot.assembly import Assembly, assembled
 from bot.demo import Day
@@ -171,7 +171,7 @@ def _figures(life: Life, number: int, heard: Sequence[Heard], before: Sequence[H
 
 def _of_night(night: Night, minutes: float) -> dict[str, Any]:
     """One night: its state, what it cost, what its exam said."""
-    exam, result = night.report.get("exam") or {}, night.steps["sft"].result if "sft" in night.steps else {}
+    exam, result = night.report.get("exam") or {}, result_of(night, "sft")
     return {
         "state": night.state,
         "night_minutes": round(minutes, 2),

@@ -6,6 +6,8 @@ from typing import Any
 
 from bot.settings import Settings
 from learner.engine.packaged import base_model_folder, embedder_folder
+from learner.work import AGAIN
+from storage.nights import Night
 
 _CACHE = Path(".nightschool")
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -49,3 +51,9 @@ def settings_of(
         }
         | ({"database_url": database_url} if database_url else {})
     )
+
+
+def result_of(night: Night, step: str) -> dict[str, Any]:
+    """What a step of a night left, in its second try where there was one; empty where it was not come to."""
+    found = night.steps.get(step + AGAIN) or night.steps.get(step)
+    return found.result if found else {}

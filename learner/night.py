@@ -25,10 +25,10 @@ from learner.engine.engine import Engine
 from learner.exam import calibration, exam, skills
 from learner.recall import embed_statements
 from learner.settings import LearningSettings
-from learner.study import lessons, preferences, questions, reading, replay, select, teacher
+from learner.study import lessons, preferences, questions, reading, replay, teacher
 from learner.study.choice import choose
 from learner.study.redact import withheld
-from learner.work import Result, Step, Tell, Work, long_ago
+from learner.work import AGAIN, Result, Step, Tell, Work, long_ago
 from storage import adapters, answers, audiences, feedback, memories, nights
 from storage.adapter_files import AdapterFiles
 from storage.adapters import Adapter
@@ -127,38 +127,46 @@ async def redact(work: Work) -> Result:
 
 
 async def synthesize(work: Work) -> Result:
-    """Self-study: questions about every chosen memory that has none yet; a share is kept back as quiz."""
+    """Self-study: questions about every chosen memory that has none yet; a share is kept back as quiz.
+
+    What there is no time to ask about has still none, and waits for the next night.
+    """
     chosen = await work.chosen()
     async with work.database.team(work.team.id) as connection:
         have = await lessons.of_memories(connection, chosen)
         asked = {a.id: a.question for a in await answers.recent(connection, long_ago())}
-    unasked = await _unasked(work)
-    missing = [memory for memory in chosen if not have.get(memory.id) or memory.id in unasked]
-    # What people told comes first, should the time end.
-    missing.sort(key=lambda memory: memory.kind not in select.TOLD)
-    statements = [(memory.context, memory.statement) for memory in missing]
+    # The important first, as they were selected, should the time end.
+    place = {number: n for n, number in enumerate(work.results["select"]["chosen"])}
+    missing = sorted((memory for memory in chosen if memory.id not in have), key=lambda memory: place[memory.id])
     async with teacher.Writer(work.learning, work.engine, work.folder.parents[1]) as writer:
         written = await questions.write(
             writer,
-            statements,
+            [(memory.context, memory.statement) for memory in missing],
             work.learning.phrasings_for(work.width),
             lambda done, of: work.tell("synthesize", done / max(1, of), f"{done} of {of} questions"),
             seconds=work.learning.asking_share * work.learning.night_minutes * 60,
         )
-    # What a person really asked before correcting the answer is the best question of all: it goes first, unfiltered.
-    real = [asked.get(memory.answer_id or 0) for memory in missing]
-    others = [memory for memory in chosen if memory not in missing]
-    vectors = await embed_statements(work.embedder, statements + [(m.context, m.statement) for m in others])
+    reached = [(memory, w) for memory, w in zip(missing, written, strict=True) if w is not None]
+    new = {memory.id for memory, _ in reached}
+    others = [memory for memory in chosen if memory.id not in new]
+    statements = [(m.context, m.statement) for m in [*(memory for memory, _ in reached), *others]]
+    vectors = await embed_statements(work.embedder, statements)
     sorted_out = await questions.sort_out(
-        work.embedder, [w or () for w in written], statements, vectors[: len(missing)], vectors[len(missing) :]
+        work.embedder,
+        [w for _, w in reached],
+        statements[: len(reached)],
+        vectors[: len(reached)],
+        vectors[len(reached) :],
     )
-    for memory, asked_about, question in zip(missing, sorted_out, real, strict=True):
-        await lessons.save(work.database, work.team, work.embedder, memory, asked_about, question)
+    for (memory, _), asked_about in zip(reached, sorted_out, strict=True):
+        # What a person really asked before correcting the answer is the best question of all: it goes first, unfiltered.
+        real = asked.get(memory.answer_id or 0)
+        await lessons.save(work.database, work.team, work.embedder, memory, asked_about, real)
     return {
-        "written": sum(len(w) for w in written if w),
+        "written": sum(len(w) for _, w in reached),
         "kept": sum(1 + len(a.train) + len(a.quiz) for a in sorted_out),
-        "reused": len(others),
-        "unasked": [memory.id for memory, w in zip(missing, written, strict=True) if w is None],
+        "reused": len(chosen) - len(missing),
+        "unasked": len(missing) - len(reached),
     } | writer.result()
 
 
@@ -168,7 +176,8 @@ async def sft(work: Work) -> Result:
     chosen = await work.chosen()
     async with work.database.team(work.team.id) as connection:
         have = await lessons.of_memories(connection, chosen)
-    showings = max(len(chosen), work.results["select"]["showings"])
+    chosen = [memory for memory in chosen if memory.id in have]
+    showings = round(len(chosen) * work.room(len(chosen)))
     replayed, read = learning.replay_share_for(showings), learning.reading_share
     shown = showings / (1 - replayed - read)
     rows = lessons.rows(chosen, have, learning.cue_share_for(work.width))
@@ -280,7 +289,7 @@ async def _try_again(work: Work) -> None:
     learning = work.learning
     update: dict[str, Any] = {"seed": learning.seed + 1}
     if failed.skills is not None and failed.skills < learning.release_skills:
-        update["replay_share"] = min(0.5, 2 * learning.replay_share)
+        update["replay_share"] = max(learning.replay_share, min(0.5, 2 * learning.replay_share))
     work.second, work.learning = True, learning.model_copy(update=update)
     # The most important come first, as they were selected.
     order = [i for i in work.results["select"]["chosen"] if i in set(work.results["sft"]["chosen"])]
@@ -290,14 +299,6 @@ async def _try_again(work: Work) -> None:
     for name, step in STEPS:
         if name in ("sft", "dpo", "exam") and work.stage(name) not in work.results:
             work.results[work.stage(name)] = await _recorded(work, work.stage(name), step)
-
-
-async def _unasked(work: Work) -> set[int]:
-    """The memories about which the last night had no time to write questions."""
-    async with work.database.team(work.team.id) as connection:
-        past = [night for night in await nights.all(connection) if night.id < work.night.id]
-    written = [night.steps["synthesize"].result for night in past if "synthesize" in night.steps]
-    return set(written[-1].get("unasked", [])) if written else set()
 
 
 async def _recorded(work: Work, name: str, step: Step) -> Result:
@@ -324,7 +325,8 @@ async def _nothing_new(work: Work) -> bool:
         made = await nights.get(connection, serving.night_id) if serving and serving.night_id else None
         # A rejected or failed night has taught nothing. New is what came since the serving version's own took its pairs,
         # which was before its exam, and before it was registered.
-        paired = made.steps["dpo"].started_at if made and "dpo" in made.steps else None
+        pairing = (made.steps.get("dpo" + AGAIN) or made.steps.get("dpo")) if made else None
+        paired = pairing.started_at if pairing else None
         fresh = await feedback.standing(connection, paired or serving.created_at) if serving else []
     if serving is None or not chosen:
         return not chosen
@@ -335,10 +337,7 @@ async def _nothing_new(work: Work) -> bool:
 async def _end(work: Work, state: Ending) -> Night:
     """Erases what may not come back, writes the report, clears the folder and ends the night."""
     unlearnt = await release.erase(work.database, work.team, work.files)
-    latest = work.results | {name: work.found(name) for name in ("sft", "dpo", "exam") if name in work.results}
-    written = await report.write(
-        work.database, work.team, work.adapter, work.night, latest, state, unlearnt, tries=1 + work.second
-    )
+    written = await report.write(work.database, work.team, work.adapter, work.night, work.results, state, unlearnt)
     # Before the end is recorded: a kill between the two leaves a night to end again, not a folder that nobody clears.
     await asyncio.to_thread(shutil.rmtree, work.folder, ignore_errors=True)
     async with work.database.team(work.team.id) as connection:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from learner.exam import exam
+from learner.work import AGAIN
 from storage import memories
 from storage.adapters import Adapter
 from storage.database import Database
@@ -22,21 +23,21 @@ async def write(
     results: dict[str, dict[str, Any]],
     state: str,
     unlearnt: Sequence[Memory] = (),
-    tries: int = 1,
 ) -> dict[str, Any]:
     """The report of one night from its steps' results. `learnt` and `refreshed` hold statements, `cost` seconds and tokens.
 
-    `forgotten` counts what the weights held until tonight and hold no more; its words are not repeated. `results` are those of
-    the last of `tries`.
+    `forgotten` counts what the weights held until tonight and hold no more; its words are not repeated. After a second try it is
+    that one which counts, but for the cost.
     """
+    last = results | {name: results[name + AGAIN] for name in ("sft", "dpo", "exam") if name + AGAIN in results}
     async with database.team(team.id) as connection:
         known = {
             m.id: m
             for m in await memories.of_states(connection, ["noted", "studied", "learnt", "forgotten", "retracted"])
         }
-    chosen = [known[i] for i in results.get("sft", results["redact"])["chosen"] if i in known]
+    chosen = [known[i] for i in last.get("sft", last["redact"])["chosen"] if i in known]
     report: dict[str, Any] = {
-        "verdict": _verdict(state, results, tries),
+        "verdict": _verdict(state, results),
         "considered": results["select"]["candidates"],
         "studied": len(chosen),
         "learnt": [],
@@ -55,10 +56,10 @@ async def write(
         "teacher": _teacher(results),
         "cost": _cost(results),
     }
-    if "exam" in results:
-        sat = exam.from_dict(results["exam"])
+    if "exam" in last:
+        sat = exam.from_dict(last["exam"])
         now_known = set(sat.known)
-        earlier = set(results["exam"].get("known_before", []))
+        earlier = set(last["exam"].get("known_before", []))
         fresh = [memory for memory in chosen if memory.id in now_known and memory.id not in earlier]
         report |= {
             "learnt": _lines([m for m in fresh if m.kind not in ("correction", "pinned")]),
@@ -81,15 +82,15 @@ async def write(
     return report
 
 
-def _verdict(state: str, results: dict[str, dict[str, Any]], tries: int) -> str:
+def _verdict(state: str, results: dict[str, dict[str, Any]]) -> str:
     if state == "empty" and not results["redact"]["chosen"]:
         return "Nothing new to study, and no adapter is at work: the notes answer."
     if state == "empty":
         return "Nothing new to study: the serving version stays."
     if state == "released":
-        second = " at the second try" if tries > 1 else ""
+        second = " at the second try" if "exam" + AGAIN in results else ""
         return f"Version {results['release']['number']} passed its exam{second} and is at work."
-    return "Both candidates failed their exam and were refused: the serving version stays."
+    return f"{'Both candidates' if 'exam' + AGAIN in results else 'The candidate'} failed the exam: the serving version stays."
 
 
 def _teacher(results: dict[str, dict[str, Any]]) -> str | None:
@@ -100,13 +101,14 @@ def _teacher(results: dict[str, dict[str, Any]]) -> str | None:
 
 def _cost(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
     written = results.get("synthesize", {})
-    trained = [results[name] for name in ("sft", "dpo") if results.get(name, {}).get("tokens")]
+    stages = ("sft", "dpo", "sft" + AGAIN, "dpo" + AGAIN)
+    trained = [results[name] for name in stages if results.get(name, {}).get("tokens")]
     return {
         "trained_tokens": sum(stage["tokens"] for stage in trained),
         "training_seconds": round(sum(stage["seconds"] for stage in trained), 1),
-        "training_stopped": results.get("sft", {}).get("stopped"),
+        "training_stopped": trained[-1].get("stopped") if trained else None,
         "questions_written": written.get("written", 0),
-        "questions_left": len(written.get("unasked", [])),
+        "questions_left": written.get("unasked", 0),
         **({"teacher_tokens": written["teacher"]["tokens"]} if "teacher" in written else {}),
         "peak_training_memory_bytes": max((stage["peak_memory_bytes"] for stage in trained), default=0),
     }

@@ -1,12 +1,15 @@
 """Every setting of the learning loop, each with the reason for its default."""
 
 import re
+from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 LARGER = 768
 """From this hidden size on a model is taught as those of half a billion weights and more are (docs/learning.md)."""
+_MOST_GENERAL = 0.8
+"""Of what is shown at least a fifth teaches memories."""
 
 
 class LearningSettings(BaseModel):
@@ -197,6 +200,12 @@ class LearningSettings(BaseModel):
             raise ValueError("a key is of plain letters, digits and signs, without spaces")
         return SecretStr(plain) if plain else None
 
+    @model_validator(mode="after")
+    def _leaves_room_for_memories(self) -> Self:
+        if self.replay_share + self.reading_share > _MOST_GENERAL:
+            raise ValueError(f"replay_share and reading_share together may be {_MOST_GENERAL} at most")
+        return self
+
     @property
     def teacher_is_remote(self) -> bool:
         """Whether the teacher is an API, which statements are sent to."""
@@ -231,9 +240,16 @@ class LearningSettings(BaseModel):
     def replay_share_for(self, showings: int) -> float:
         """Share of replay among what is shown where memories are shown `showings` times in all: at least 64 replayed answers.
 
-        With few memories their number, not their share, saves the base model's skills. Example: 140 showings: 0.31.
+        With few memories their number, not their share, saves the base model's skills; as many more as the share is set higher.
+        Example: 140 showings: 0.31.
         """
-        return max(self.replay_share, 64 / (64 + max(1, showings))) if self.replay_share else 0.0
+        least = 64 * self.replay_share / 0.15
+        most = _MOST_GENERAL - self.reading_share
+        return min(most, max(self.replay_share, least / (least + max(1, showings)))) if self.replay_share else 0.0
+
+    def general_share_for(self, showings: int) -> float:
+        """Share of all that is shown that replays or reads, where memories are shown `showings` times in all."""
+        return self.replay_share_for(showings) + self.reading_share
 
 
 def _is_url(value: str | None) -> bool:

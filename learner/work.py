@@ -61,6 +61,11 @@ class Work:
         """What the latest try of a step left; KeyError where none has been made."""
         return self.results.get(step + AGAIN) or self.results[step]
 
+    def room(self, memories: int) -> float:
+        """How often each of so many memories can be shown in tonight's minutes, on average, and need be at most."""
+        showings = self.results["select"].get("showings", memories * self.learning.exposures)
+        return max(1.0, min(float(self.learning.most_exposures), float(showings) / max(1, memories)))
+
     async def chosen(self) -> list[Memory]:
         """The memories under study, as redaction (and then SFT) left them, but for what may not train any more."""
         ids = set(self.results.get(self.stage("sft"), self.results["redact"])["chosen"])

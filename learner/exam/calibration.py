@@ -68,9 +68,13 @@ async def reader(
     for memory, question in _some(paper.quizzes(), _READ):
         [vector] = await embedder.embed([question])
         async with database.team(team.id) as connection:
-            hits = await passages.search(
-                connection, vector, question, [memory.audience_id], embedder.name, learning.evidence
-            )
+            hits = await passages.search(connection, vector, question, [memory.audience_id], embedder.name, _CANDIDATES)
+        # In the order of the answer path, whose quote is what a reader has to beat.
+        dense = np.array([hit.similarity for hit in hits], dtype=np.float32)
+        pairs = [(hit.passage.heading, hit.passage.text) for hit in hits]
+        if hits:
+            order = np.argsort(-await interact(embedder, question, pairs, dense)).tolist()
+            hits = [hits[n] for n in order[: learning.evidence]]
         texts = [hit.passage.text for hit in hits]
         if memory.statement not in texts:
             continue

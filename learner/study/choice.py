@@ -48,8 +48,9 @@ async def choose(work: Work) -> Result:
         for memory in candidates
     }
     speed = await lessons.training_speed(work.database, work.team, work.adapter, work.engine)
-    # Replay and reading are trained within the same minutes.
-    budget = speed * learning.night_minutes * 60 * (1 - learning.replay_share - learning.reading_share)
+    budget = (
+        speed * learning.night_minutes * 60 * (1 - learning.general_share_for(len(candidates) * learning.exposures))
+    )
     chosen = select.within_budget(candidates, scores, tokens, budget / learning.exposures, learning.max_memories)
     once = sum(tokens[memory.id] for memory in chosen)
     return {

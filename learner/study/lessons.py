@@ -65,7 +65,7 @@ def rows(memories: Sequence[Memory], have: Mapping[int, Sequence[Example]], cue_
         asked = [] if others else [cue]
         for number, question in enumerate(others):
             cues = round((number + 1) * cue_share / (1 - cue_share)) - round(number * cue_share / (1 - cue_share))
-            asked += [cue] * cues + [question]
+            asked += [cue] * max(cues, number == 0) + [question]
         made += [
             {"prompt": closed_book(question), "completion": memory.statement, "topic": memory.id} for question in asked
         ]
@@ -88,7 +88,6 @@ async def train_stage(
     await asyncio.to_thread(shutil.rmtree, folder / name, ignore_errors=True)
     topics = {line["topic"] for line in lines if "topic" in line}
     most = len(topics) * learning.most_exposures
-    room = min(learning.most_exposures, work.results["select"]["showings"] / max(1, len(topics)))
     job = TrainingJob(
         stage=stage,
         base=str(work.base),
@@ -98,7 +97,7 @@ async def train_stage(
         settings=TrainingSettings(
             rank=learning.rank,
             alpha=learning.rank,
-            learning_rate=learning.learning_rate_for(work.width, max(1.0, room))
+            learning_rate=learning.learning_rate_for(work.width, work.room(len(topics)))
             if stage == "sft"
             else learning.dpo_learning_rate,
             epochs=learning.dpo_epochs,

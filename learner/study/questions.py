@@ -96,7 +96,7 @@ async def write(
     """
     room = asyncio.Semaphore(max(1, _CONCURRENT // ways))
     until = time.monotonic() + seconds
-    done = 0
+    begun = done = 0
 
     async def one(context: str, statement: str, start: str) -> str | None:
         nonlocal done
@@ -107,9 +107,11 @@ async def write(
         return question
 
     async def all_of(context: str, statement: str) -> list[str] | None:
+        nonlocal begun
         async with room:
-            if time.monotonic() > until:
+            if begun and time.monotonic() > until:  # the first always has its turn: else a night might study nothing
                 return None
+            begun += 1
             written = await asyncio.gather(*(one(context, statement, start) for start in _STARTS[:ways]))
         return list(dict.fromkeys(question for question in written if question))
 
@@ -137,8 +139,8 @@ async def sort_out(
         cue = fresh[0] if fresh else keyword_question(*statements[number], taken)
         taken.add(_key(cue))
         rest = [question for question in kept if question != cue]
-        # A quiz question is worth more than a third phrasing, once the cue has one companion.
-        quiz = tuple(rest[1:2])
+        # A quiz question is worth more than a second or third phrasing: without one nothing can be calibrated.
+        quiz = tuple(rest[1:2] or rest[:1])
         sorted_out.append(Asked(cue, tuple(q for q in rest if q not in quiz), quiz))
     return sorted_out
 

@@ -32,12 +32,18 @@ _SECONDS = 60.0
 """Longest wait for one reply: a server on CPU cores that gets eight prompts at once is slow, not away."""
 _RETRIES = 3
 """The SDK's own, on 408, 409, 429, 5xx and lost connections: after 0.5, 1 and 2 s, or when Retry-After says."""
+_SILENT = 3
+"""So many replies without text one after another mean that it cannot write at all."""
 _CONCURRENT = 8
 _LOCAL_CONCURRENT = 64
 
 
 class TeacherAway(NightschoolError):
     """The teacher cannot write; the message says why, and the base model writes in its place."""
+
+
+class TeacherSilent(TeacherAway):
+    """One reply has no text, as where a content filter took it; after several the teacher counts as away."""
 
 
 class Teacher(Protocol):
@@ -54,7 +60,7 @@ class RemoteTeacher:
     """A model behind an OpenAI-compatible API."""
 
     def __init__(self, learning: LearningSettings, retries: int | None = None) -> None:
-        from openai import AsyncOpenAI
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Omit
 
         key = learning.teacher_key
         self._model = learning.teacher_model or ""
@@ -63,6 +69,9 @@ class RemoteTeacher:
         self._client = AsyncOpenAI(
             base_url=learning.teacher,
             api_key=key.get_secret_value() if key else "none",
+            # What is sent goes to this address, and tells it nothing of the environment's OPENAI_* variables.
+            http_client=DefaultAsyncHttpxClient(follow_redirects=False),
+            default_headers=cast(Any, {"OpenAI-Organization": Omit(), "OpenAI-Project": Omit()}),
             timeout=_SECONDS,
             max_retries=_RETRIES if retries is None else retries,
         )
@@ -77,12 +86,14 @@ class RemoteTeacher:
         try:
             reply = await self._asked(messages, max_tokens)
         except (OpenAIError, ValueError) as error:  # ValueError: what came back is no JSON
+            if getattr(error, "code", None) == "content_filter":
+                raise TeacherSilent("its content filter takes every question") from error
             raise TeacherAway(self._why(error)) from error
         # The SDK checks no types: another kind of server may answer anything at all.
         choices: Any = getattr(reply, "choices", None)
         text = getattr(getattr(choices[0], "message", None), "content", None) if choices else None
         if not isinstance(text, str) or not text.strip():
-            raise TeacherAway(f"{self._model} wrote no text: choose a chat model that answers without thinking first")
+            raise TeacherSilent(f"{self._model} wrote no text: choose a chat model that answers without thinking first")
         usage = getattr(reply, "usage", None)
         return Generation(
             text,
@@ -149,13 +160,7 @@ class LocalTeacher:
         """Loads the model (seconds to minutes). Raises TeacherAway."""
         try:
             self._engine = LocalEngine(base_model_folder(setting, data_folder, "teacher"), memory_bytes=0)
-        except (
-            NightschoolError,
-            OSError,
-            ValueError,
-            RuntimeError,
-            MemoryError,
-        ) as error:  # torch's own are RuntimeErrors
+        except Exception as error:  # whatever a foreign model's code makes of it: the night goes on without
             raise TeacherAway(_line(error)) from error
 
     async def generate(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Generation:
@@ -185,6 +190,7 @@ class Writer:
     def __init__(self, learning: LearningSettings, engine: Engine, data_folder: Path) -> None:
         self.away: str | None = None
         self.replies = self.tokens = 0
+        self._silent = 0  # replies without text, one after another
         self._learning, self._engine, self._data_folder = learning, engine, data_folder
         self._room = asyncio.Semaphore(_CONCURRENT if learning.teacher_is_remote else _LOCAL_CONCURRENT)
         self._opening: asyncio.Task[Teacher] | None = None
@@ -215,10 +221,14 @@ class Writer:
             try:
                 reply = await (await self._opened()).generate(messages, max_tokens=max_tokens)
             except TeacherAway as error:
+                self._silent += 1
+                if isinstance(error, TeacherSilent) and self._silent < _SILENT:
+                    return None
                 if self.away is None:
                     log.warning("the teacher is away", why=str(error))
                     self.away = str(error)
                 return None
+        self._silent = 0
         self.replies += 1
         self.tokens += reply.prompt_tokens + reply.completion_tokens
         return reply

@@ -25,11 +25,13 @@ class Completions:
     """Status and code that every request gets."""
     says: Any = None
     """What every reply says in place of a question; None: a question, "": nothing, bytes: no JSON at all."""
+    silent_at: int | None = None
+    """The number of the one reply, counted from 1, that a content filter takes the text of."""
     newer: bool = False
     """Refuses `max_tokens` and `temperature`, as OpenAI's newer models do."""
     seconds: float = 0.0
     calls: list[dict[str, Any]] = field(default_factory=list)
-    """The bodies that came, with the header `authorization`."""
+    """The bodies that came, with the headers `authorization` and `openai-organization`."""
     replies: int = 0
 
     async def __aenter__(self) -> Self:
@@ -53,7 +55,8 @@ class Completions:
 
     async def _completions(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        self.calls.append(body | {"authorization": request.headers.get("authorization")})
+        sent = {name: request.headers.get(name) for name in ("authorization", "openai-organization")}
+        self.calls.append(body | sent)
         await asyncio.sleep(self.seconds)
         if self.leaves_after is not None and self.replies >= self.leaves_after:
             assert request.transport is not None
@@ -70,7 +73,8 @@ class Completions:
         if isinstance(self.says, bytes):
             return web.Response(body=self.says, content_type="application/json")
         self.replies += 1
-        message = {"role": "assistant", "content": self._question(body) if self.says is None else self.says or None}
+        said = None if self.replies == self.silent_at else self._question(body) if self.says is None else self.says
+        message = {"role": "assistant", "content": said or None}
         return web.json_response(
             {
                 "id": f"chatcmpl-{self.replies}", "object": "chat.completion", "created": 1, "model": self.model,

@@ -101,3 +101,15 @@ async def test_a_model_that_writes_nonsense_yields_no_question_and_no_error(scho
     assert len(written) == len(STATEMENTS)
     assert all(question.endswith("?") for questions in written for question in questions)
     assert told[-1] == (6, 6)
+
+
+async def test_when_the_time_is_over_the_rest_is_left_for_the_next_night(school: School) -> None:
+    written = await write(school.engine, STATEMENTS * 30, 64, seconds=0.0)
+    assert written[0] is not None and set(written[1:]) == {None}
+
+
+async def test_a_single_companion_of_the_cue_is_the_quiz(embedder: Embedder) -> None:
+    vectors = await embed_statements(embedder, STATEMENTS)
+    own = [["Who books the trains?", "How are train tickets booked?"], [], []]
+    train, *_ = await sort_out(embedder, own, STATEMENTS, vectors, vectors[:0])
+    assert len(train.quiz) == 1 and train.train == ()

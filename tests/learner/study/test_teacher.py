@@ -131,11 +131,21 @@ async def test_newer_apis_take_the_length_by_its_new_name(school: School) -> Non
 async def test_a_key_that_was_not_set_for_it_is_never_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-ours")
     async with Completions() as api:
         scholar = RemoteTeacher(remote(api))
         assert SCHOLAR in str(await questions.ask(scholar, *STATEMENTS[0], "When"))
         await scholar.close()
-        assert KEY not in str(api.calls)
+        assert KEY not in str(api.calls) and "org-ours" not in str(api.calls)
+
+
+async def test_one_reply_that_a_filter_took_sends_nobody_away(school: School) -> None:
+    async with Completions(silent_at=2) as api, Writer(remote(api), school.engine, school.folder) as writer:
+        await questions.write(writer, STATEMENTS * 2, 1)
+        assert writer.away is None and writer.replies == len(STATEMENTS) * 2 - 1
+    async with Completions(says="") as api, Writer(remote(api), school.engine, school.folder) as writer:
+        await questions.write(writer, STATEMENTS * 2, 1)
+        assert writer.away and "wrote no text" in writer.away
 
 
 async def test_without_a_teacher_the_engine_writes(school: School) -> None:

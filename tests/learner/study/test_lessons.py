@@ -1,0 +1,51 @@
+"""Lessons: which rows a memory gets, and what the settings make of few and many of them."""
+
+import pytest
+
+from learner.settings import LearningSettings
+from learner.study.lessons import rows
+from storage.examples import Example
+from tests.learner.study.test_select import memory
+
+
+def examples(*train: str) -> dict[int, list[Example]]:
+    questions = [("cue", "Who?"), *(("train", question) for question in train), ("quiz", "Never trained?")]
+    return {1: [Example(n, 1, kind, question, "Marta.") for n, (kind, question) in enumerate(questions)]}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("share", "train", "asked"),
+    [
+        (1.0, ("When?", "Where?"), ["Who?"]),
+        (0.5, ("When?", "Where?"), ["Who?", "When?", "Who?", "Where?"]),
+        (0.75, ("When?",), ["Who?", "Who?", "Who?", "When?"]),
+        (0.5, (), ["Who?"]),
+        # However small its share, the cue is what the exam and the answers ask.
+        (0.2, ("When?", "Where?"), ["Who?", "When?", "Where?"]),
+    ],
+)
+def test_the_cue_has_its_share_and_the_quiz_is_never_trained(
+    share: float, train: tuple[str, ...], asked: list[str]
+) -> None:
+    made = rows([memory(1, "Marta.")], examples(*train), share)
+    assert [row["prompt"][-1]["content"] for row in made] == asked
+    assert {row["topic"] for row in made} == {1} and {row["completion"] for row in made} == {"Marta."}
+
+
+def test_few_memories_are_replayed_with_more_and_always_leave_room() -> None:
+    usual, more = LearningSettings(), LearningSettings(replay_share=0.3)
+    assert usual.replay_share_for(10_000) == 0.15 and usual.replay_share_for(140) == pytest.approx(0.31, abs=0.01)
+    assert all(more.replay_share_for(n) > usual.replay_share_for(n) for n in (40, 140, 10_000))
+    assert LearningSettings(replay_share=0.0).replay_share_for(1) == 0.0
+    for settings in (usual, more, LearningSettings(reading_share=0.5)):
+        assert settings.general_share_for(1) <= 0.8
+    with pytest.raises(ValueError, match="together"):
+        LearningSettings(replay_share=0.6, reading_share=0.3)
+
+
+def test_the_rate_falls_with_the_width_and_where_there_is_room() -> None:
+    usual = LearningSettings()
+    assert usual.learning_rate_for(576) == usual.learning_rate_for(576, 7) == 2.5e-3
+    assert usual.learning_rate_for(576, 14) == pytest.approx(1.25e-3)
+    assert usual.learning_rate_for(896, 7) == pytest.approx(1.77e-3, rel=0.01)
+    assert LearningSettings(learning_rate=1e-4).learning_rate_for(896, 14) == 1e-4
