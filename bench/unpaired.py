@@ -10,10 +10,10 @@ from datasets import Dataset
 from torch.nn.functional import logsigmoid
 from trl import KTOConfig, KTOTrainer
 
+from learner.training.dpo import AgainstReference
 from learner.training.examples import IGNORED, Encoder
-from learner.training.head import AnswerHead
 from learner.training.job import TrainingSettings
-from learner.training.trainer import QUIET, Course, PacedTrainer, probe, record
+from learner.training.trainer import QUIET, Course
 
 
 def encode(encoder: Encoder, rows: Sequence[dict[str, Any]], settings: TrainingSettings) -> list[dict[str, Any]]:
@@ -51,7 +51,7 @@ def course_of(examples: Sequence[dict[str, Any]], settings: TrainingSettings) ->
     return course
 
 
-class KtoTrainer(PacedTrainer, KTOTrainer):  # type: ignore[misc]
+class KtoTrainer(AgainstReference, KTOTrainer):  # type: ignore[misc]
     """KTO (arXiv 2402.01306) on encoded examples, against a frozen copy of the adapter that it starts from.
 
     Ups and downs count as much in all, however many there are of each (the paper's equation 8).
@@ -82,21 +82,7 @@ class KtoTrainer(PacedTrainer, KTOTrainer):  # type: ignore[misc]
             train_dataset=Dataset.from_list(examples),
             processing_class=tokenizer,
         )
-        for name, weight in self.model.named_parameters():
-            if ".ref." in name:  # peft adds adapters in fp32; the copy must be what it was copied from.
-                weight.data = weight.data.to(self.model.dtype)
-        self.head = AnswerHead(self.model.get_base_model())
-        self.head.share(probe(examples))
-
-    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
-        return dataset  # Encoded already.
-
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        record(self.course, loss, int(inputs["attention_mask"].sum()))
-        return loss
+        self.equip(examples)
 
 
 class BcoTrainer(KtoTrainer):

@@ -22,7 +22,30 @@ def encode(encoder: Encoder, lines: Sequence[dict[str, Any]]) -> list[dict[str, 
     return examples
 
 
-class PreferenceTrainer(PacedTrainer, DPOTrainer):  # type: ignore[misc]
+class AgainstReference(PacedTrainer):
+    """What TRL's preference trainers share here; mixed in before them. Call `equip` at the end of `__init__`."""
+
+    def equip(self: Any, examples: Sequence[dict[str, Any]]) -> None:
+        """The frozen copy gets the adapter's dtype, the model the answers' head."""
+        for name, weight in self.model.named_parameters():
+            if ".ref." in name:  # peft adds adapters in fp32; the copy must be what it was copied from.
+                weight.data = weight.data.to(self.model.dtype)
+        self.head = AnswerHead(self.model.get_base_model())
+        self.head.share(probe(examples))
+
+    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        return dataset  # Encoded already.
+
+    def compute_loss(
+        self: Any, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        tokens = int(inputs["attention_mask"].sum())
+        loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)  # type: ignore[misc]
+        record(self.course, loss, tokens)
+        return loss
+
+
+class PreferenceTrainer(AgainstReference, DPOTrainer):  # type: ignore[misc]
     """DPO on encoded pairs, mixed with the plain loss on the chosen answers."""
 
     def __init__(
@@ -46,19 +69,4 @@ class PreferenceTrainer(PacedTrainer, DPOTrainer):  # type: ignore[misc]
             train_dataset=Dataset.from_list(examples),
             processing_class=tokenizer,
         )
-        for name, weight in self.model.named_parameters():
-            if ".ref." in name:  # peft adds adapters in fp32; the copy must be what it was copied from.
-                weight.data = weight.data.to(self.model.dtype)
-        self.head = AnswerHead(self.model.get_base_model())
-        self.head.share(probe(examples))
-
-    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
-        return dataset  # Encoded already.
-
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        tokens = int(inputs["attention_mask"].sum())
-        loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        record(self.course, loss, tokens)
-        return loss
+        self.equip(examples)
