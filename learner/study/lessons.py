@@ -122,6 +122,7 @@ async def train_stage(
         "seconds": round(result.seconds, 1),
         "tokens_per_second": round(result.tokens / max(0.1, result.seconds), 1),
         "stopped": result.stopped,
+        "scale": result.scale,
         "loss": round(result.losses[-1], 4) if result.losses else None,
         "peak_memory_bytes": result.peak_memory_bytes,
     }

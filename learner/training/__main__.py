@@ -37,6 +37,7 @@ def main() -> int:
             "stopped": course.stopped,
             "losses": course.losses,
             "skipped": done.skipped,
+            "scale": done.scale,
             "peak_memory_bytes": stage.peak_memory_bytes(),
         },
         talk,

@@ -100,7 +100,7 @@ class TrainingResult:
 
     `tokens` are those of the examples (no padding), `seconds` the training alone, `losses` one a step. It `stopped` because
     every topic was known, because the budget was spent, or at its planned end. `skipped` examples did not fit the model's
-    context; `peak_memory_bytes` is the child's resident peak.
+    context; of the adapter's strength `scale` was left (see `soften`); `peak_memory_bytes` is the child's resident peak.
     """
 
     folder: Path
@@ -109,6 +109,7 @@ class TrainingResult:
     stopped: Literal["finished", "known", "budget"]
     losses: tuple[float, ...]
     skipped: int
+    scale: float
     peak_memory_bytes: int
 
 

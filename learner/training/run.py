@@ -76,6 +76,7 @@ async def train(
         stopped=last["stopped"],
         losses=tuple(last["losses"]),
         skipped=last["skipped"],
+        scale=last["scale"],
         peak_memory_bytes=last["peak_memory_bytes"],
     )
 

@@ -11,8 +11,9 @@ from trl import SFTConfig, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from learner.training.examples import IGNORED, Encoder
-from learner.training.head import AnswerHead
+from learner.training.head import AnswerHead, Scored
 from learner.training.parts import Parts, deal, divisible, take
+from learner.training.syllabus import SURE
 from learner.training.trainer import QUIET, PacedTrainer, probe, record
 
 
@@ -79,6 +80,17 @@ class AnswerTrainer(PacedTrainer, SFTTrainer):  # type: ignore[misc]
         record(self.course, loss, _tokens(inputs))
         return loss
 
+    @torch.no_grad()
+    def known(self, rows: Sequence[int]) -> int:
+        """How many of the examples `rows` the model would now write word for word (see `syllabus.SURE`)."""
+        self.model.eval()
+        found = 0
+        for start in range(0, len(rows), self.args.per_device_train_batch_size):
+            some = [self.train_dataset[row] for row in rows[start : start + self.args.per_device_train_batch_size]]
+            least = _least(self._scored(self.model, self._prepare_inputs(self.data_collator(some))))
+            found += int((least >= SURE).sum())
+        return found
+
     def _dealt(self, inputs: dict[str, Any]) -> list[dict[str, Any]]:
         """The batch in parts, one a thread; whole where it is not divided."""
         if self.parts is None:
@@ -89,12 +101,20 @@ class AnswerTrainer(PacedTrainer, SFTTrainer):  # type: ignore[misc]
 
     def _loss(self, model: Any, inputs: dict[str, Any], whole: torch.Tensor) -> torch.Tensor:
         """What `inputs` add to the loss of a batch whose weights sum up to `whole`."""
-        read = {key: values for key, values in inputs.items() if key not in ("weight", "row")}
-        scored = model(**read, fused_lm_head=True)
-        least = scored.log_probs.detach().masked_fill(~scored.label_mask, 0.0).min(dim=1).values.exp()
-        self.course.heard(inputs["row"].tolist(), least.tolist())
+        scored = self._scored(model, inputs)
+        self.course.heard(inputs["row"].tolist(), _least(scored).tolist())
         loss: torch.Tensor = -(scored.log_probs * _weights(inputs)).sum() / whole.clamp(min=1e-9)
         return loss
+
+    def _scored(self, model: Any, inputs: dict[str, Any]) -> Scored:
+        scored: Scored = model(**{k: v for k, v in inputs.items() if k not in ("weight", "row")}, fused_lm_head=True)
+        return scored
+
+
+def _least(scored: Scored) -> torch.Tensor:
+    """The probability [rows] of each answer's least likely token."""
+    least: torch.Tensor = scored.log_probs.detach().masked_fill(~scored.label_mask, 0.0).min(dim=1).values.exp()
+    return least
 
 
 def _weights(inputs: dict[str, Any]) -> torch.Tensor:

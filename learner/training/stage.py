@@ -17,15 +17,17 @@ from learner.training import adapter, dpo, sft
 from learner.training.errors import TrainingStopped
 from learner.training.examples import Encoder, read
 from learner.training.job import TrainingJob, TrainingProgress, TrainingSettings
+from learner.training.soften import sample, soften
 from learner.training.trainer import Course, sequences
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What came of a stage: its record, and how many examples were too long for the model."""
+    """What came of a stage: its record, how many examples were too long for the model, the share of its strength that is left."""
 
     course: Course
     skipped: int
+    scale: float
 
 
 def run(folder: Path, job: TrainingJob, report: Callable[[TrainingProgress], None]) -> Finished:
@@ -45,9 +47,12 @@ def run(folder: Path, job: TrainingJob, report: Callable[[TrainingProgress], Non
     course = Course(job.settings, fitting, job.budget_seconds, report)
     model = adapter.attach(model, folder / job.start if job.start else None, job.settings)
     with tempfile.TemporaryDirectory() as scratch:
-        trainer(job.stage, model, tokenizer, fitting, job.settings, scratch).run_course(course)
+        taught = trainer(job.stage, model, tokenizer, fitting, job.settings, scratch)
+        taught.run_course(course)
+        rows = sample([example.get("topic") for example in fitting], job.settings.seed)
+        scale = soften(model, lambda: taught.known(rows)) if rows else 1.0
     adapter.keep(model, folder / job.out)
-    return Finished(course, len(examples) - len(fitting))
+    return Finished(course, len(examples) - len(fitting), scale)
 
 
 def load(base: str) -> tuple[Any, Any]:
