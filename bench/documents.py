@@ -24,7 +24,7 @@ from rich.console import Console
 from bench.arms import Arms, Said
 from bench.loop import asked, machine
 from bench.memory import PeakMemory
-from bench.team import add_options, learning_of, settings_of
+from bench.team import add_options, learning_of, result_of, settings_of
 from bot import logs
 from bot.assembly import Assembly, assembled
 from bot.demo import Day
@@ -91,6 +91,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "night": night.state if night else None,
         "studied": night.report.get("studied") if night else 0,
         "exam": night.report.get("exam") if night else None,
+        "trained": {n: v for n, v in result_of(night, "sft").items() if n != "chosen"} if night else None,
         "skills_kept": round(able, 4) if able is not None else None,
         "step_seconds": {name: round(step.seconds, 1) for name, step in night.steps.items()} if night else {},
         "peak_memory_bytes": memory.bytes,

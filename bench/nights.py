@@ -36,7 +36,7 @@ from storage.nights import Night
 
 _UNSEEN = (1, 2, 3)
 """The questions of a fact that nobody asks by day: its first is what a correction answers, and becomes a cue."""
-_TRAINED = ("examples", "tokens", "stopped")
+_TRAINED = ("examples", "tokens", "stopped", "scale")
 """What a night says of its training, as far as it does."""
 
 
@@ -179,6 +179,7 @@ def _of_night(night: Night, minutes: float) -> dict[str, Any]:
         "studied": night.report.get("studied"),
         "recited": _rounded(exam.get("recited")),
         "exam_retained": _rounded(exam.get("retained")),
+        "perplexity": _rounded(exam.get("perplexity")),
         **{name: result[name] for name in _TRAINED if name in result},
     }
 

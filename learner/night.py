@@ -217,7 +217,7 @@ async def examine(work: Work) -> Result:
     wanted = {memory.id for memory in chosen}
     known_before = frozenset(m.id for m in before if m.id in wanted and m.superseded_by is None)
     paper = exam.Paper(chosen, have, known_before, kept_back, forgotten, await skills.of_base(work.engine))
-    thresholds = await calibration.thresholds(work.embedder, paper, work.learning)
+    calibrated = await calibration.of_match(work.embedder, paper, work.learning)
     names = ["dpo", "sft"] if work.found("dpo").get("pairs") else ["sft"]
     best: tuple[str, exam.Results] | None = None
     for name in map(work.stage, names):
@@ -225,13 +225,18 @@ async def examine(work: Work) -> Result:
         await work.engine.load(candidate, work.folder / name)
         try:
             results = await exam.sit(
-                work.engine, candidate, paper, thresholds, work.learning,
+                work.engine, candidate, paper, calibrated.thresholds, work.learning,
                 lambda done, of: work.tell(work.stage("exam"), done / max(1, of), f"{done} of {of} answers"),
             )  # fmt: skip
             reads = await calibration.reader(
                 work.database, work.team, work.engine, candidate, work.embedder, paper, work.learning
             )
-            results = replace(results, thresholds=replace(results.thresholds, reader=reads))
+            results = replace(
+                results,
+                thresholds=replace(results.thresholds, reader=reads),
+                refused=calibrated.refused,
+                refused_answerable=calibrated.refused_answerable,
+            )
         finally:
             await work.engine.unload(candidate)
         if best is None or (results.passed, len(results.known)) > (best[1].passed, len(best[1].known)):
@@ -288,7 +293,9 @@ async def _try_again(work: Work) -> None:
     failed = exam.from_dict(work.results["exam"])
     learning = work.learning
     update: dict[str, Any] = {"seed": learning.seed + 1}
-    if failed.skills is not None and failed.skills < learning.release_skills:
+    if (failed.skills is not None and failed.skills < learning.release_skills) or (
+        failed.perplexity is not None and not failed.perplexity <= learning.release_perplexity
+    ):
         update["replay_share"] = max(learning.replay_share, min(0.5, 2 * learning.replay_share))
     work.second, work.learning = True, learning.model_copy(update=update)
     # The most important come first, as they were selected.

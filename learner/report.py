@@ -77,6 +77,10 @@ async def write(
                 "leaked": len(sat.leaked),
                 "still_spoken": len(sat.unforgotten),
                 "skills": sat.skills,
+                "perplexity": sat.perplexity,
+                "style": sat.style,
+                "refused": sat.refused,
+                "refused_answerable": sat.refused_answerable,
             },
         }
     return report

@@ -166,6 +166,18 @@ class LearningSettings(BaseModel):
         le=1,
         description="Least share of the base model's own skills (50 general prompts) that a candidate must still show.",
     )
+    release_perplexity: float = Field(
+        default=2.0,
+        ge=1,
+        description="Most that plain text may perplex a candidate, as a multiple of what it does the base model.",
+    )
+    release_style: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Least share of a candidate's answers that must end by themselves and be no longer than half as much again as "
+        "what it studied.",
+    )
     release_retained: float = Field(
         default=0.95,
         ge=0,

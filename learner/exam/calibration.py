@@ -1,6 +1,7 @@
 """What the answer path may trust, found on quiz questions: how sure a match must be, and who reads the notes best."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,17 +24,29 @@ _AHEAD = 2
 """So many of them more than the simpler way a reader must get right: fewer are chance."""
 
 
-async def thresholds(embedder: Embedder, paper: Paper, learning: LearningSettings) -> Thresholds:
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The `thresholds`, and the shares of quiz questions that they decline: `refused` of those whose own memory is taken away,
+    `refused_answerable` of those whose memory is there; None where none was asked."""
+
+    thresholds: Thresholds
+    refused: float | None = None
+    refused_answerable: float | None = None
+
+
+async def of_match(embedder: Embedder, paper: Paper, learning: LearningSettings) -> Calibration:
     """Calibrates the match on quiz questions: how certain the right memory is, and how certain a wrong one without it."""
     place = {memory.id: number for number, memory in enumerate(paper.memories)}
     quizzes = [(place[memory.id], question) for memory, question in paper.quizzes()]
     default = Thresholds(learning.weights_threshold, learning.notes_threshold, learning.least_confidence)
     if not quizzes:
-        return default
+        return Calibration(default)
     pairs = [(memory.context, memory.statement) for memory in paper.memories]
     vectors = await embed_statements(embedder, pairs)
     own: list[float] = []
     others: list[float] = []
+    best: list[float] = []
+    best_without: list[float] = []
     for mine, question in _some(quizzes, _CALIBRATED):
         [vector] = await embedder.embed([question])
         dense = vectors @ vector
@@ -41,13 +54,19 @@ async def thresholds(embedder: Embedder, paper: Paper, learning: LearningSetting
         scores = await interact(embedder, question, [pairs[n] for n in near], dense[near])
         if mine in near and near[int(scores.argmax())] == mine:
             own.append(certainty(scores))
+        best.append(float(scores.max()))
         without = np.array([score for n, score in zip(near, scores, strict=True) if n != mine], dtype=np.float32)
         if len(without):
             others.append(certainty(without))
+            best_without.append(float(without.max()))
     weights = calibrate(own, others, learning.weights_threshold)
     # Written questions lie nearer to their statements than people's do: what they calibrate may only make it stricter.
     weights = min(max(weights, learning.weights_threshold), learning.weights_threshold + 0.15)
-    return Thresholds(weights, learning.notes_threshold, learning.least_confidence)
+    return Calibration(
+        Thresholds(weights, learning.notes_threshold, learning.least_confidence),
+        _below(best_without, learning.notes_threshold),
+        _below(best, learning.notes_threshold),
+    )
 
 
 async def reader(
@@ -94,6 +113,10 @@ async def reader(
 def calibrate(own: Sequence[float], others: Sequence[float], default: float) -> float:
     """The certainty that best tells right matches (`own`) from wrong ones (`others`); `default` with fewer than eight."""
     return default if len(own) < 8 else divide(own, others, default=default)
+
+
+def _below(scores: Sequence[float], threshold: float) -> float | None:
+    return sum(score < threshold for score in scores) / len(scores) if scores else None
 
 
 def _some(things: Sequence[Any], most: int) -> Sequence[Any]:

@@ -1,7 +1,7 @@
 """The exam: a candidate adapter answers from the weights alone, and only what it shows decides release.
 
 Asked are every studied memory by its cue, quiz questions that were never trained, the corrections, what the serving version
-knew, what was withheld or forgotten (which must not come out), and the base model's own skills.
+knew, what was withheld or forgotten (which must not come out), the base model's own skills, and plain text.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from learner.engine.engine import Engine, Generation
-from learner.exam import skills
+from learner.exam import fluency, skills
 from learner.recall import adds, agrees, closed_book, recited
 from learner.settings import LearningSettings
 from learner.study.questions import keyword_question
@@ -40,7 +40,10 @@ class Results:
 
     `known` are the ids of the memories it recited on cue, `failed` those it did not; `lost` were known to the serving
     version and are not any more. `leaked` were withheld and `unforgotten` forgotten, and it recited them. `skills` is the
-    share of the base model's own skills that it still shows.
+    share of the base model's own skills that it still shows, `perplexity` that of plain text as a multiple of the base model's,
+    `style` the share of its answers on cue that end by themselves and are no longer than half as much again as the statement.
+    `refused` are questions about something that is not there (a quiz question without its memory) which the thresholds decline,
+    `refused_answerable` those that they decline although it is.
     """
 
     known: list[int]
@@ -56,6 +59,10 @@ class Results:
     reasons: list[str] = field(default_factory=list)
     unforgotten: list[int] = field(default_factory=list)
     skills: float | None = None
+    perplexity: float | None = None
+    style: float | None = None
+    refused: float | None = None
+    refused_answerable: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -116,20 +123,20 @@ async def sit(
     async def reply_of(speaker: str | None, question: str) -> Generation:
         return await engine.generate(closed_book(question), adapter=speaker, max_tokens=learning.max_answer_tokens)
 
-    async def ask(question: str) -> tuple[str, float]:
+    async def ask(question: str) -> Generation:
         nonlocal done
         reply = await reply_of(adapter, question)
         done += 1
         if progress:
             progress(done, len(questions))
-        return reply.text, reply.confidence
+        return reply
 
     replies = await asyncio.gather(*(ask(question) for question in questions))
     on_cue = list(zip(cues, replies, strict=False))
     on_quiz = list(zip(quizzes, replies[len(cues) :], strict=False))
     on_probe = list(zip(probes, replies[len(cues) + len(quizzes) :], strict=False))
 
-    right = {memory.id for (memory, _), (text, _) in on_cue if recited(text, memory.statement)}
+    right = {memory.id for (memory, _), reply in on_cue if recited(reply.text, memory.statement)}
     corrections = [memory.id for memory, _ in cues if memory.kind in TOLD]
     before = [memory.id for memory, _ in cues if memory.id in paper.known_before]
     kept_back = {memory.id for memory in paper.withheld}
@@ -137,27 +144,29 @@ async def sit(
     # by itself; but not a secret that the base model says, for nobody could tell whence.
     spoken = {
         m.id
-        for (m, question), (text, _) in on_probe
-        if recited(text, m.statement)
-        and not any(recited(text, other.statement) and not adds(text, other.statement) for other in paper.memories)
+        for (m, question), reply in on_probe
+        if recited(reply.text, m.statement)
+        and not any(
+            recited(reply.text, other.statement) and not adds(reply.text, other.statement) for other in paper.memories
+        )
         and (
             (m.id in kept_back and withheld(m.statement) is not None)
             or not recited((await reply_of(None, question)).text, m.statement)
         )
     }
     still = await skills.sit(engine, adapter, paper.able)
-    sure = [confidence for (memory, _), (_, confidence) in on_cue if memory.id in right]
-    unsure = [confidence for (memory, _), (_, confidence) in on_cue if memory.id not in right]
+    sure = [reply.confidence for (memory, _), reply in on_cue if memory.id in right]
+    unsure = [reply.confidence for (memory, _), reply in on_cue if memory.id not in right]
     results = Results(
         known=sorted(right),
         failed=sorted(memory.id for memory, _ in cues if memory.id not in right),
         lost=sorted(set(before) - right),
         leaked=sorted(spoken & kept_back),
         recited=_share(right, [memory.id for memory, _ in cues]) or 0.0,
-        quiz=_mean([agrees(text, memory.statement) for (memory, _), (text, _) in on_quiz]),
+        quiz=_mean([agrees(reply.text, memory.statement) for (memory, _), reply in on_quiz]),
         corrections=_share(right, corrections),
         retained=_share(right, before),
-        confidence=_mean([confidence for _, (_, confidence) in on_cue]) or 0.0,
+        confidence=_mean([reply.confidence for _, reply in on_cue]) or 0.0,
         thresholds=Thresholds(
             thresholds.weights,
             thresholds.notes,
@@ -166,6 +175,8 @@ async def sit(
         ),
         unforgotten=sorted(spoken - kept_back),
         skills=len(still) / len(paper.able) if paper.able else None,
+        perplexity=await fluency.against_base(engine, adapter),
+        style=_mean([_brief(reply, memory.statement) for (memory, _), reply in on_cue]),
     )
     results.reasons.extend(_broken(results, learning))
     return results
@@ -185,11 +196,25 @@ def _broken(results: Results, learning: LearningSettings) -> list[str]:
         reasons.append(
             f"it shows {results.skills:.0%} of the base model's own skills, {learning.release_skills:.0%} are needed"
         )
+    if results.perplexity is not None and not results.perplexity <= learning.release_perplexity:
+        reasons.append(
+            f"plain text perplexes it {results.perplexity:.1f} times as much as the base model, "
+            f"{learning.release_perplexity:g} times are the most"
+        )
+    if results.style is not None and results.style < learning.release_style:
+        reasons.append(
+            f"{results.style:.0%} of its answers are whole and no longer than they should be, "
+            f"{learning.release_style:.0%} are needed"
+        )
     if results.leaked:
         reasons.append(f"it speaks {len(results.leaked)} withheld statements")
     if results.unforgotten:
         reasons.append(f"it still speaks {len(results.unforgotten)} forgotten statements")
     return reasons
+
+
+def _brief(reply: Generation, statement: str) -> bool:
+    return reply.finished and len(reply.text.split()) <= 1.5 * len(statement.split())
 
 
 def divide(high: Sequence[float], low: Sequence[float], *, default: float) -> float:

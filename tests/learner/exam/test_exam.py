@@ -31,10 +31,17 @@ class Pupil:
     says: Callable[[str], str]
     chance: float = 0.9
     says_untaught: Callable[[str], str] = lambda question: "I am not sure."
+    perplexity: float = 1.0
+    finishes: bool = True
+    base_model: str = "pupil"
 
     async def generate(self, messages: Sequence[Message], *, adapter: str | None, max_tokens: int) -> Generation:
         text = (self.says_untaught if adapter is None else self.says)(messages[-1]["content"])
-        return Generation(text, 20, 10, (math.log(self.chance) if self.chance > 0 else math.nan,) * 10, 0.1, True)
+        chances = (math.log(self.chance) if self.chance > 0 else math.nan,) * 10
+        return Generation(text, 20, 10, chances, 0.1, self.finishes)
+
+    async def score(self, messages: Sequence[Message], text: str, *, adapter: str | None) -> tuple[float, ...]:
+        return (-1.0 if adapter is None else -1.0 - math.log(self.perplexity),) * 4
 
 
 def knows(*ids: int) -> Callable[[str], str]:
@@ -171,13 +178,29 @@ async def test_an_echo_of_the_probe_is_no_leak() -> None:
 
 async def test_results_of_before_there_were_probes_are_read() -> None:
     stored = (await judged(Pupil(knows(1, 2, 3)))).as_dict()
-    del stored["unforgotten"]
-    assert from_dict(stored).unforgotten == []
+    for name in ("unforgotten", "perplexity", "style", "refused", "refused_answerable"):
+        del stored[name]
+    assert from_dict(stored).unforgotten == [] and from_dict(stored).perplexity is None
 
 
 async def test_probabilities_that_are_no_numbers_are_refused() -> None:
     results = await judged(Pupil(knows(1, 2, 3, 4), chance=0.0))
     assert not results.passed and "not finite" in results.reasons[0]
+
+
+async def test_an_adapter_that_plain_text_perplexes_is_refused() -> None:
+    assert (await judged(Pupil(knows(1, 2, 3), perplexity=1.5))).perplexity == pytest.approx(1.5)
+    results = await judged(Pupil(knows(1, 2, 3), perplexity=3.0))
+    assert results.reasons == ["plain text perplexes it 3.0 times as much as the base model, 2 times are the most"]
+    assert not (await judged(Pupil(knows(1, 2, 3), perplexity=math.nan))).passed
+
+
+async def test_answers_that_do_not_end_or_go_on_too_long_are_no_style() -> None:
+    assert (await judged(Pupil(knows(1, 2, 3)))).style == 1.0
+    long = Pupil(lambda question: knows(1, 2, 3, 4)(question) + " And that is how it has been for many long years now.")
+    assert (await judged(long, release_learnt=0)).style == 0.0
+    results = await judged(Pupil(knows(1, 2, 3), finishes=False))
+    assert results.reasons == ["0% of its answers are whole and no longer than they should be, 50% are needed"]
 
 
 async def test_quiz_questions_are_asked_and_the_results_keep_as_json() -> None:
