@@ -81,7 +81,7 @@ def foresee(
     (`max_memories`) need 34.
     """
     wanted = min(memories, learning.max_memories)
-    once = tokens / (1 - learning.replay_share - learning.reading_share)
+    once = tokens / (1 - learning.general_share_for(wanted * learning.exposures))
 
     def room(speed: float) -> float:
         return speed * learning.night_minutes * 60 / once
@@ -102,7 +102,7 @@ def foresee(
         wanted,
         fit,
         showings,
-        fit * showings * once / speed / 60,
+        fit * showings * tokens / (1 - learning.general_share_for(fit * showings)) / speed / 60,
         int(fit * _on(_RECITED, showings)),
         _on(_SKILLS, fit),
         for_all,
