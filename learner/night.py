@@ -11,6 +11,7 @@ corrections are ordinary examples.
 import asyncio
 import contextlib
 import shutil
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -138,14 +139,23 @@ async def synthesize(work: Work) -> Result:
     # The important first, as they were selected, should the time end.
     place = {number: n for n, number in enumerate(work.results["select"]["chosen"])}
     missing = sorted((memory for memory in chosen if memory.id not in have), key=lambda memory: place[memory.id])
-    async with teacher.Writer(work.learning, work.engine, work.folder.parents[1]) as writer:
+    learning, began = work.learning, time.monotonic()
+
+    def enough(begun: int) -> bool:
+        """Beyond its own share of the night, asking may take what training on all that was asked about would leave of it."""
+        beyond = time.monotonic() - began - learning.asking_share * learning.night_minutes * 60
+        training = (len(chosen) - len(missing) + begun) * learning.exposures * work.showing_seconds
+        return beyond > 0 and beyond + training > learning.night_minutes * 60
+
+    async with teacher.Writer(learning, work.engine, work.folder.parents[1]) as writer:
         written = await questions.write(
             writer,
             [(memory.context, memory.statement) for memory in missing],
-            work.learning.phrasings_for(work.width),
+            learning.phrasings_for(work.width),
             lambda done, of: work.tell("synthesize", done / max(1, of), f"{done} of {of} questions"),
-            seconds=work.learning.asking_share * work.learning.night_minutes * 60,
+            enough,
         )
+    seconds = time.monotonic() - began
     reached = [(memory, w) for memory, w in zip(missing, written, strict=True) if w is not None]
     new = {memory.id for memory, _ in reached}
     others = [memory for memory in chosen if memory.id not in new]
@@ -167,6 +177,7 @@ async def synthesize(work: Work) -> Result:
         "kept": sum(1 + len(a.train) + len(a.quiz) for a in sorted_out),
         "reused": len(chosen) - len(missing),
         "unasked": len(missing) - len(reached),
+        "seconds": round(seconds, 1),
     } | writer.result()
 
 

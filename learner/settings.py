@@ -79,8 +79,8 @@ class LearningSettings(BaseModel):
     asking_share: float = Field(
         default=0.25,
         gt=0,
-        description="Share of the night's minutes that may be spent, beside them, on writing questions; memories about which none "
-        "was written yet are asked about in the nights after.",
+        description="Share of the night's minutes that may be spent, beside them, on writing questions; more only where training "
+        "would not need all of its minutes. What is not reached is asked about in the nights after.",
     )
     teacher: str | None = Field(
         default=None,

@@ -61,10 +61,24 @@ class Work:
         """What the latest try of a step left; KeyError where none has been made."""
         return self.results.get(step + AGAIN) or self.results[step]
 
+    @property
+    def training_seconds(self) -> float:
+        """What SFT may take: the night's minutes, less what writing questions took beyond its own share of them."""
+        night = self.learning.night_minutes * 60
+        asked = float(self.results.get("synthesize", {}).get("seconds", 0.0))
+        return max(night / 4, night - max(0.0, asked - self.learning.asking_share * night))
+
+    @property
+    def showing_seconds(self) -> float:
+        """What it takes in training to show one memory once, with the general rows beside it, as reckoned by `select`."""
+        selected = self.results["select"]
+        once = selected["tokens"] / max(1, len(selected["chosen"]))
+        return float(once * self.learning.night_minutes * 60 / max(1, selected["budget_tokens"]))
+
     def room(self, memories: int) -> float:
-        """How often each of so many memories can be shown in tonight's minutes, on average, and need be at most."""
-        showings = self.results["select"].get("showings", memories * self.learning.exposures)
-        return max(1.0, min(float(self.learning.most_exposures), float(showings) / max(1, memories)))
+        """How often each of so many memories can be shown tonight, on average, and need be at most."""
+        showings = self.training_seconds / max(1e-9, self.showing_seconds * memories)
+        return max(1.0, min(float(self.learning.most_exposures), showings))
 
     async def chosen(self) -> list[Memory]:
         """The memories under study, as redaction (and then SFT) left them, but for what may not train any more."""

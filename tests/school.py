@@ -38,6 +38,8 @@ TINY_NIGHT: dict[str, Any] = {
     "replay_share": 0.0,
     "rank": 4,
     "release_learnt": 0.0,
+    "release_style": 0.0,
+    "release_perplexity": 1e9,
     "max_answer_tokens": 12,
     "training_threads": 1,
 }

@@ -35,7 +35,7 @@ async def choose(work: Work) -> Result:
         for pair in overridden:
             await memories.supersede(connection, pair.old, pair.new)
     if not candidates:
-        return {"chosen": [], "overridden": [], "conflicts": [], "duplicates": 0, "candidates": 0, "showings": 0}
+        return {"chosen": [], "overridden": [], "conflicts": [], "duplicates": 0, "candidates": 0}
     same = select.duplicates(candidates, vectors)
     out = {pair.old for pair in overridden} | held_back | same.keys()
     candidates = [memory for memory in candidates if memory.id not in out]
@@ -52,7 +52,6 @@ async def choose(work: Work) -> Result:
         speed * learning.night_minutes * 60 * (1 - learning.general_share_for(len(candidates) * learning.exposures))
     )
     chosen = select.within_budget(candidates, scores, tokens, budget / learning.exposures, learning.max_memories)
-    once = sum(tokens[memory.id] for memory in chosen)
     return {
         "chosen": [memory.id for memory in chosen],
         "candidates": len(candidates),
@@ -60,6 +59,6 @@ async def choose(work: Work) -> Result:
         "conflicts": [dispute.words for dispute in disputes],
         "duplicates": len(same),
         "budget_tokens": int(budget),
-        "showings": round(len(chosen) * min(learning.most_exposures, budget / max(1, once))),
+        "tokens": sum(tokens[memory.id] for memory in chosen),
         "tokens_per_second": round(speed, 1),
     }

@@ -108,7 +108,7 @@ async def train_stage(
             threads=learning.training_threads or os.cpu_count() or 1,
             dpo_beta=learning.dpo_beta,
         ),
-        budget_seconds=learning.night_minutes * 60 * (1 if stage == "sft" else 0.25),
+        budget_seconds=work.training_seconds if stage == "sft" else learning.night_minutes * 60 * 0.25,
     )
     result = await train(
         folder,

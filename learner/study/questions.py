@@ -6,9 +6,7 @@ the others train other ways of asking. A question is kept only where it finds it
 """
 
 import asyncio
-import math
 import re
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -88,14 +86,13 @@ async def write(
     statements: Sequence[tuple[str, str]],
     ways: int,
     progress: Callable[[int, int], None] | None = None,
-    seconds: float = math.inf,
+    enough: Callable[[int], bool] = lambda begun: False,
 ) -> list[list[str] | None]:
-    """For each (context, statement) up to `ways` raw questions, without duplicates; None where no turn came within `seconds`.
+    """For each (context, statement) up to `ways` raw questions, without duplicates; None for those left when it was `enough`.
 
-    Raises what the writer raises.
+    That is asked before each but the first, with the number of those begun. Raises what the writer raises.
     """
     room = asyncio.Semaphore(max(1, _CONCURRENT // ways))
-    until = time.monotonic() + seconds
     begun = done = 0
 
     async def one(context: str, statement: str, start: str) -> str | None:
@@ -109,7 +106,7 @@ async def write(
     async def all_of(context: str, statement: str) -> list[str] | None:
         nonlocal begun
         async with room:
-            if begun and time.monotonic() > until:  # the first always has its turn: else a night might study nothing
+            if begun and enough(begun):  # the first always has its turn: else a night might study nothing
                 return None
             begun += 1
             written = await asyncio.gather(*(one(context, statement, start) for start in _STARTS[:ways]))

@@ -103,9 +103,11 @@ async def test_a_model_that_writes_nonsense_yields_no_question_and_no_error(scho
     assert told[-1] == (6, 6)
 
 
-async def test_when_the_time_is_over_the_rest_is_left_for_the_next_night(school: School) -> None:
-    written = await write(school.engine, STATEMENTS * 30, 64, seconds=0.0)
-    assert written[0] is not None and set(written[1:]) == {None}
+async def test_when_it_is_enough_the_rest_is_left_for_the_next_night(school: School) -> None:
+    written = await write(school.engine, STATEMENTS * 30, 64, enough=lambda begun: begun >= 3)
+    assert None not in written[:3] and set(written[3:]) == {None}
+    written = await write(school.engine, STATEMENTS * 30, 64, enough=lambda begun: True)
+    assert written[0] is not None and set(written[1:]) == {None}, "the first always has its turn"
 
 
 async def test_a_single_companion_of_the_cue_is_the_quiz(embedder: Embedder) -> None:
