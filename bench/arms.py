@@ -2,13 +2,14 @@
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from bot.answer import UNKNOWN, Asked, Colleague
 from bot.assembly import Assembly
+from bot.quiz import Question
 from learner.engine.engine import Engine, Message
 from learner.recall import closed_book, match, open_book, shortlist
 from storage import audiences, examples, memories, passages
@@ -36,7 +37,7 @@ class Arms:
     def __init__(self, school: Assembly, colleague: Colleague, engine: Engine) -> None:
         self._school = school
         self._colleague = colleague
-        self._engine = engine
+        self.engine = engine
         self._sentences: tuple[list[Passage], np.ndarray] | None = None
         self._reading = asyncio.Lock()
 
@@ -63,6 +64,10 @@ class Arms:
     async def adapter(self, question: str) -> Said:
         """The adapter alone, asked in the person's own words."""
         return await self._said(closed_book(question), self.name)
+
+    async def plain(self, question: str) -> Said:
+        """The adapter of `bench.plain`, asked in the person's own words."""
+        return await self._said([{"role": "user", "content": question}], "plain")
 
     async def adapter_cued(self, question: str) -> Said:
         """The adapter alone, asked the trained question of the nearest memory that it knows, in doubt of up to three.
@@ -110,7 +115,7 @@ class Arms:
         )
 
     async def _said(self, prompt: Sequence[Message], adapter: str | None) -> Said:
-        reply = await self._engine.generate(prompt, adapter=adapter, max_tokens=_MOST_TOKENS)
+        reply = await self.engine.generate(prompt, adapter=adapter, max_tokens=_MOST_TOKENS)
         return Said(reply.text.strip(), reply.prompt_tokens + reply.completion_tokens)
 
     async def _around(self, question: str) -> list[Passage]:
@@ -122,13 +127,32 @@ class Arms:
             wide = [await passages.neighbours(connection, hit.passage.id, 3, 3) for hit in hits]
         return list({passage.id: passage for around in wide for passage in around}.values())
 
+    async def passages(self) -> list[Passage]:
+        """Every passage of the notes that the whole team may read, in reading order."""
+        async with self._school.database.team(self._school.team.id) as connection:
+            return await passages.all(connection, [(await audiences.whole_team(connection)).id])
+
+    async def whole_context(self) -> int:
+        """Prompt tokens of all passages at once: what a bot without memory would put before each question."""
+        text = "\n".join(f"{passage.heading}: {passage.text}" for passage in await self.passages())
+        return self.engine.count([{"role": "user", "content": text}])
+
     async def _all(self) -> tuple[list[Passage], np.ndarray]:
         """Every sentence of the notes with its plain vector, embedded once: the honest baseline has no help from us."""
         async with self._reading:
             if self._sentences is None:
                 embedder = await self._school.embedder()
-                async with self._school.database.team(self._school.team.id) as connection:
-                    everyone = [(await audiences.whole_team(connection)).id]
-                    found = await passages.all(connection, everyone)
+                found = await self.passages()
                 self._sentences = (found, await embedder.embed([passage.text for passage in found]))
             return self._sentences
+
+
+async def asked(arm: Callable[[str], Awaitable[Said]], questions: Sequence[Question]) -> list[tuple[Question, Said]]:
+    """The questions, sixteen at a time as a team would ask them, with what the arm says."""
+    room = asyncio.Semaphore(16)
+
+    async def one(question: Question) -> tuple[Question, Said]:
+        async with room:
+            return question, await arm(question.question)
+
+    return list(await asyncio.gather(*map(one, questions)))

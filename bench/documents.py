@@ -2,7 +2,8 @@
 
 FOLDER holds pages, or folders named by a date (2021, 2025-02-27) with the same pages as they stood then: those are read one
 after the other, so that the newer revision overrides the older. QUESTIONS is never read by the system itself. Arms: base,
-notes, adapter, adapter_cued, adapter_notes, quote, product. The last line is one JSON object.
+notes, adapter, adapter_cued, adapter_notes, quote, product, and `plain`: plain TRL SFT on the same passages, for as long as the
+night trained. The last line is one JSON object.
 """
 
 import argparse
@@ -21,8 +22,9 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.arms import Arms, Said
-from bench.loop import asked, machine
+from bench import plain
+from bench.arms import Arms, Said, asked
+from bench.loop import machine
 from bench.memory import PeakMemory
 from bench.team import add_options, learning_of, result_of, settings_of
 from bot import logs
@@ -38,7 +40,7 @@ _DECLINES = re.compile(
     r"can'?t answer|unable to|does not (?:say|mention|provide|contain))\b",
     re.IGNORECASE,
 )
-ARMS = ("base", "notes", "adapter", "adapter_cued", "adapter_notes", "quote", "product")
+ARMS = ("base", "notes", "adapter", "adapter_cued", "adapter_notes", "quote", "product", "plain")
 
 
 def main() -> None:
@@ -73,11 +75,22 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             engine = await school.engine()
             arms = Arms(school, colleague, engine)
             able = await skills.kept(engine, arms.name)
+            whole, window = await arms.whole_context(), engine.context
+            cost: dict[str, Any] = {}
             said: dict[str, list[Said]] = {}
             took: dict[str, float] = {}
+            peak, trained = memory.bytes, result_of(night, "sft") if night else {}
             for arm in options.arms.split(","):
+                if arm == "plain" and not trained:
+                    continue
                 began = time.monotonic()
-                said[arm] = [one for _, one in await asked(getattr(arms, arm), questions)]
+                if arm == "plain":
+                    answers, cost = await plain.answers(
+                        arms, Path(settings.model), trained["seconds"], options.seed, questions
+                    )
+                else:
+                    answers = await asked(getattr(arms, arm), questions)
+                said[arm] = [one for _, one in answers]
                 took[arm] = time.monotonic() - began
     with options.answers.open("w", encoding="utf-8") as file:
         for arm, given in said.items():
@@ -91,10 +104,13 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "night": night.state if night else None,
         "studied": night.report.get("studied") if night else 0,
         "exam": night.report.get("exam") if night else None,
-        "trained": {n: v for n, v in result_of(night, "sft").items() if n != "chosen"} if night else None,
+        "trained": {name: value for name, value in trained.items() if name != "chosen"},
+        "plain": cost,
+        "whole_context_tokens": whole,
+        "context_window": window,
         "skills_kept": round(able, 4) if able is not None else None,
         "step_seconds": {name: round(step.seconds, 1) for name, step in night.steps.items()} if night else {},
-        "peak_memory_bytes": memory.bytes,
+        "peak_memory_bytes": peak,
         "answers": str(options.answers),
         "machine": machine(),
     }

@@ -15,8 +15,8 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.arms import Arms
-from bench.loop import answers_it, asked, machine, share, studied
+from bench.arms import Arms, asked
+from bench.loop import answers_it, machine, share, studied
 from bench.memory import PeakMemory
 from bench.team import add_options, learning_of, result_of, settings_of
 from bot import logs

@@ -1,8 +1,8 @@
 """`python -m bench.loop [--minutes M] [--set NAME=VALUE ...]`: the sample team through two nights.
 
 After the first night the hand-written questions of examples/harbour are asked; after the second, with new corrections, those
-of the first must still be obeyed. The last line is one JSON object; shares are between 0 and 1, tokens prompt and reply
-together.
+of the first must still be obeyed. `plain_right` is plain TRL SFT on the same passages, for as long as the first night trained.
+The last line is one JSON object; shares are between 0 and 1, tokens prompt and reply together.
 """
 
 import argparse
@@ -11,15 +11,16 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from bench.arms import Arms, Said
+from bench import plain
+from bench.arms import Arms, Said, asked
 from bench.memory import PeakMemory
-from bench.team import add_options, learning_of, settings_of
+from bench.team import add_options, learning_of, result_of, settings_of
 from bot import logs
 from bot.assembly import assembled
 from bot.demo import SAMPLE, Day, Told, lines
@@ -83,6 +84,8 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             await colleague.wake()
             kept_obeyed = await asked(arms.product, corrected)
             able = await skills.kept(await school.engine(), arms.name)
+            peak, trained = memory.bytes, float(result_of(night, "sft").get("seconds") or 0.0)
+            plainly, cost = await plain.answers(arms, Path(settings.model), trained, options.seed, covered)
             new_obeyed = await asked(arms.product, [q for q in questions if q.correction in later])
     own = [(q, s) for q, s in after if s.route == "weights" and s.own]
     untouched = [(q, s) for (q, s), (_, earlier) in zip(kept_obeyed, obeyed, strict=True) if q.right(earlier.text)]
@@ -113,27 +116,18 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "tokens_weights_median": _median(s.tokens for _, s in alone),
         "tokens_notes_median": _median(s.tokens for _, s in with_notes),
         "notes_right": share(with_notes),
+        "plain_right": share(plainly),
+        "plain": cost,
         "memories_studied": len(known),
         "skills_kept": round(able, 4) if able is not None else None,
         "nights": [night.state, second.state],
         "night_seconds": round(seconds, 1),
         "step_seconds": {name: round(step.seconds, 1) for name, step in night.steps.items()},
         "exam": night.report.get("exam"),
-        "peak_memory_bytes": memory.bytes,
+        "peak_memory_bytes": peak,
         "machine": machine(),
     }
     return figures
-
-
-async def asked(arm: Callable[[str], Awaitable[Said]], questions: Sequence[Question]) -> list[tuple[Question, Said]]:
-    """The questions, sixteen at a time as a team would ask them, with what the arm says."""
-    room = asyncio.Semaphore(16)
-
-    async def one(question: Question) -> tuple[Question, Said]:
-        async with room:
-            return question, await arm(question.question)
-
-    return list(await asyncio.gather(*map(one, questions)))
 
 
 def answers_it(memory: Memory, question: Question) -> bool:

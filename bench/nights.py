@@ -20,10 +20,10 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.arms import Arms, Said
+from bench.arms import Arms, Said, asked
 from bench.facts import Fact
 from bench.life import Life
-from bench.loop import asked, machine, share
+from bench.loop import machine, share
 from bench.memory import PeakMemory
 from bench.team import add_options, learning_of, result_of, settings_of
 from bot import logs
