@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from learner.engine.embedder import Embedder
 from learner.engine.engine import Engine
-from learner.exam.exam import Paper, Reader, Thresholds, divide
+from learner.exam.exam import Paper, Reader, Thresholds, divide, spread
 from learner.recall import agrees, certainty, embed_statements, interact, open_book
 from learner.settings import LearningSettings
 from storage import passages
@@ -47,7 +46,7 @@ async def of_match(embedder: Embedder, paper: Paper, learning: LearningSettings)
     others: list[float] = []
     best: list[float] = []
     best_without: list[float] = []
-    for mine, question in _some(quizzes, _CALIBRATED):
+    for mine, question in spread(quizzes, _CALIBRATED):
         [vector] = await embedder.embed([question])
         dense = vectors @ vector
         near = np.argsort(-dense)[: _CANDIDATES + 1].tolist()
@@ -84,7 +83,7 @@ async def reader(
     statement; the quote is right where that statement is the first. A small model loses this, a larger one wins it (LEARNING.md).
     """
     right: dict[Reader, int] = {"quote": 0, "generate": 0, "adapter": 0}
-    for memory, question in _some(paper.quizzes(), _READ):
+    for memory, question in spread(paper.quizzes(), _READ):
         [vector] = await embedder.embed([question])
         async with database.team(team.id) as connection:
             hits = await passages.search(connection, vector, question, [memory.audience_id], embedder.name, _CANDIDATES)
@@ -117,8 +116,3 @@ def calibrate(own: Sequence[float], others: Sequence[float], default: float) -> 
 
 def _below(scores: Sequence[float], threshold: float) -> float | None:
     return sum(score < threshold for score in scores) / len(scores) if scores else None
-
-
-def _some(things: Sequence[Any], most: int) -> Sequence[Any]:
-    """At most so many of them, evenly from all: the first ones may be of one page."""
-    return things[:: max(1, -(-len(things) // most))]

@@ -8,7 +8,7 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from learner.engine.engine import Engine, Generation
 from learner.exam import fluency, skills
@@ -19,6 +19,11 @@ from learner.study.redact import withheld
 from learner.study.select import TOLD
 from storage.examples import Example
 from storage.memories import Memory
+
+_QUIZZED = 200
+"""Quiz questions that are asked: they judge nothing alone, and a second or third thousand would take minutes of the night."""
+
+Thing = TypeVar("Thing")
 
 Reader = Literal["quote", "generate", "adapter"]
 """What the notes route shows: the sentences as they stand, or what the base model or the adapter reads in them."""
@@ -115,7 +120,7 @@ async def sit(
 ) -> Results:
     """Asks the loaded `adapter` everything on the paper and judges by the rules of release."""
     cues = [(memory, _cue(paper.examples[memory.id])) for memory in paper.memories if memory.id in paper.examples]
-    quizzes = paper.quizzes()
+    quizzes = spread(paper.quizzes(), _QUIZZED)
     probes = [(m, _probe(m, paper.examples.get(m.id, ()))) for m in (*paper.withheld, *paper.forgotten)]
     questions = [q for _, q in cues] + [q for _, q in quizzes] + [q for _, q in probes]
     done = 0
@@ -215,6 +220,11 @@ def _broken(results: Results, learning: LearningSettings) -> list[str]:
 
 def _brief(reply: Generation, statement: str) -> bool:
     return reply.finished and len(reply.text.split()) <= 1.5 * len(statement.split())
+
+
+def spread(things: Sequence[Thing], most: int) -> Sequence[Thing]:
+    """At most so many of them, evenly from all: the first ones may be of one page."""
+    return things[:: max(1, -(-len(things) // most))]
 
 
 def divide(high: Sequence[float], low: Sequence[float], *, default: float) -> float:
