@@ -167,9 +167,10 @@ class LearningSettings(BaseModel):
         description="Least share of the base model's own skills (50 general prompts) that a candidate must still show.",
     )
     release_perplexity: float = Field(
-        default=2.0,
+        default=20.0,
         ge=1,
-        description="Most that plain text may perplex a candidate, as a multiple of what it does the base model.",
+        description="Most that plain text may perplex a candidate, as a multiple of what it does the base model: 4.6 and 6.0 in two "
+        "nights whose adapters otherwise did their work.",
     )
     release_style: float = Field(
         default=0.5,

@@ -190,7 +190,7 @@ async def test_probabilities_that_are_no_numbers_are_refused() -> None:
 
 async def test_an_adapter_that_plain_text_perplexes_is_refused() -> None:
     assert (await judged(Pupil(knows(1, 2, 3), perplexity=1.5))).perplexity == pytest.approx(1.5)
-    results = await judged(Pupil(knows(1, 2, 3), perplexity=3.0))
+    results = await judged(Pupil(knows(1, 2, 3), perplexity=3.0), release_perplexity=2)
     assert results.reasons == ["plain text perplexes it 3.0 times as much as the base model, 2 times are the most"]
     assert not (await judged(Pupil(knows(1, 2, 3), perplexity=math.nan))).passed
 
