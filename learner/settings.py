@@ -169,8 +169,8 @@ class LearningSettings(BaseModel):
     release_perplexity: float = Field(
         default=20.0,
         ge=1,
-        description="Most that plain text may perplex a candidate, as a multiple of what it does the base model: 4.6 and 6.0 in two "
-        "nights whose adapters otherwise did their work.",
+        description="Most that plain text may perplex a candidate, as a multiple of what it does the base model: it was 4.6 "
+        "in a night of 120 memories whose adapter recited three in four.",
     )
     release_style: float = Field(
         default=0.5,
