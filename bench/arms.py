@@ -16,6 +16,8 @@ from storage import audiences, examples, memories, passages
 from storage.memories import Memory
 from storage.passages import Passage
 
+PLAIN = "plain"
+"""What the engine calls the adapter of `bench.plain`."""
 _MOST_TOKENS = 96
 
 
@@ -67,7 +69,7 @@ class Arms:
 
     async def plain(self, question: str) -> Said:
         """The adapter of `bench.plain`, asked in the person's own words."""
-        return await self._said([{"role": "user", "content": question}], "plain")
+        return await self._said([{"role": "user", "content": question}], PLAIN)
 
     async def adapter_cued(self, question: str) -> Said:
         """The adapter alone, asked the trained question of the nearest memory that it knows, in doubt of up to three.
@@ -132,10 +134,13 @@ class Arms:
         async with self._school.database.team(self._school.team.id) as connection:
             return await passages.all(connection, [(await audiences.whole_team(connection)).id])
 
+    async def texts(self) -> list[str]:
+        """The passages as text, each behind its heading."""
+        return [f"{one.heading}: {one.text}" if one.heading else one.text for one in await self.passages()]
+
     async def whole_context(self) -> int:
         """Prompt tokens of all passages at once: what a bot without memory would put before each question."""
-        text = "\n".join(f"{passage.heading}: {passage.text}" for passage in await self.passages())
-        return self.engine.count([{"role": "user", "content": text}])
+        return self.engine.count([{"role": "user", "content": "\n".join(await self.texts())}])
 
     async def _all(self) -> tuple[list[Passage], np.ndarray]:
         """Every sentence of the notes with its plain vector, embedded once: the honest baseline has no help from us."""

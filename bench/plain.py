@@ -17,12 +17,10 @@ from peft import LoraConfig
 from transformers import PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from bench.arms import Arms, Said, asked
+from bench.arms import PLAIN, Arms, Said, asked
 from bot.quiz import Question
 from learner.training import adapter, stage
 
-NAME = "plain"
-"""What the engine calls the adapter."""
 _RATE = 2e-4
 """What TRL's documentation proposes for LoRA."""
 _RANK = 32
@@ -32,16 +30,14 @@ async def answers(
     arms: Arms, base: Path, seconds: float, seed: int, questions: Sequence[Question]
 ) -> tuple[list[tuple[Question, Said]], dict[str, Any]]:
     """Trains on the team's passages for `seconds`; gives what the adapter then says to the questions, and what it cost."""
-    texts = [
-        f"{passage.heading}: {passage.text}" if passage.heading else passage.text for passage in await arms.passages()
-    ]
+    texts = await arms.texts()
     with tempfile.TemporaryDirectory(prefix="nightschool-bench-") as folder:
         cost = await asyncio.to_thread(train, base, texts, seconds, Path(folder), seed)
-        await arms.engine.load(NAME, Path(folder) / NAME)
+        await arms.engine.load(PLAIN, Path(folder) / PLAIN)
         try:
             return await asked(arms.plain, questions), cost
         finally:
-            await arms.engine.unload(NAME)
+            await arms.engine.unload(PLAIN)
 
 
 def train(base: Path, texts: Sequence[str], seconds: float, folder: Path, seed: int) -> dict[str, Any]:
@@ -76,7 +72,7 @@ def train(base: Path, texts: Sequence[str], seconds: float, folder: Path, seed: 
     trainer.remove_callback(PrinterCallback)
     began = time.monotonic()
     trainer.train()
-    adapter.keep(trainer.model, folder / NAME)
+    adapter.keep(trainer.model, folder / PLAIN)
     return {
         "passages": len(texts),
         "passes": round(float(trainer.state.epoch or 0), 1),
