@@ -101,7 +101,7 @@ class LearningSettings(BaseModel):
     rank: int = Field(default=32, ge=1, description="LoRA rank: r=32 held 210 facts of a real handbook (LEARNING.md).")
     learning_rate: float | None = Field(
         default=None,
-        description="Peak SFT learning rate; None derives it from the model's width and the room (`learning_rate_for`).",
+        description="Peak SFT learning rate; None derives it from the model's width and the showings (`learning_rate_for`).",
     )
     batch_size: int = Field(
         default=8,
@@ -224,15 +224,15 @@ class LearningSettings(BaseModel):
         """Whether the teacher is an API, which statements are sent to."""
         return _is_url(self.teacher)
 
-    def learning_rate_for(self, width: int, room: float = 1.0) -> float:
-        """Peak SFT learning rate for a model of hidden size `width`, where each memory can be shown `room` times on average.
+    def learning_rate_for(self, width: int) -> float:
+        """Peak SFT learning rate for a model of hidden size `width` that is shown each memory `exposures` times or less.
 
         2.5e-3 at width 576 (measured with batches of 8), falling faster than the square root of the width: about 1.8e-3 at 896,
         5.4e-4 at 4096. LoRA wants about ten times full finetuning's rate, whatever its rank (LoRA Without Regret, 2025).
-        Where there is room for more than `exposures`, smaller steps reach the same and cost the base model less: 20 memories
-        with room for 12 were all recited at 2.5e-3, 1.25e-3 and 8e-4, with 27, 35 and 34 of 37 base skills.
+        Where there is time for more, the training lowers it in proportion, for smaller steps then reach the same and cost the base
+        model less: 20 memories with room for 12 were all recited at 2.5e-3, 1.25e-3 and 8e-4, with 27, 35 and 34 of 37 skills.
         """
-        return self.learning_rate or 2.5e-3 * (576 / width) ** 0.78 * min(1.0, self.exposures / room)
+        return self.learning_rate or 2.5e-3 * (576 / width) ** 0.78
 
     def cue_share_for(self, width: int) -> float:
         """Share of a memory's showings that ask its cue, for a model of hidden size `width`.

@@ -97,9 +97,8 @@ async def train_stage(
         settings=TrainingSettings(
             rank=learning.rank,
             alpha=learning.rank,
-            learning_rate=learning.learning_rate_for(work.width, work.room(len(topics)))
-            if stage == "sft"
-            else learning.dpo_learning_rate,
+            learning_rate=learning.learning_rate_for(work.width) if stage == "sft" else learning.dpo_learning_rate,
+            exposures=None if learning.learning_rate else learning.exposures,
             epochs=learning.dpo_epochs,
             showings=learning.most_exposures,
             general_share=general_share,

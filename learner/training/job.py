@@ -25,6 +25,8 @@ class TrainingSettings(BaseModel):
     """The update is scaled by alpha / rank. Equal to rank (scale 1), learning rates carry over between ranks."""
     learning_rate: float = Field(gt=0)
     """The peak rate. LoRA wants about ten times full finetuning's: 2.5e-3 for SFT at 135M, 2e-5 for DPO."""
+    exposures: int | None = Field(default=None, gt=0)
+    """Showings of a topic that the rate is meant for: it falls in proportion as more are to come. None: it never does."""
     epochs: float = Field(default=1.0, gt=0)
     """How often each example is seen that has no topic; 2.5 shows every example twice and a random half of them thrice."""
     showings: int = Field(default=20, gt=0)

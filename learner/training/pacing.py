@@ -6,6 +6,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
+_TELLING = 3
+"""Steps after which their number within the budget can be told."""
+
 
 class Pace:
     """How far a training has come, by its steps or by its budget: whichever is nearer the end.
@@ -69,6 +72,11 @@ class Pace:
     def over(self) -> bool:
         """Whether another step would not end within the budget."""
         return self.step > 0 and self.step >= self.expected
+
+    @property
+    def begins(self) -> bool:
+        """Whether the rate still rises, or nothing can be told yet of the steps to come."""
+        return len(self._durations) < _TELLING or self._share() < self.warmup_share
 
     def _share(self) -> float:
         """How much of the course lies behind the next step, 0 to 1."""

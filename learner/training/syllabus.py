@@ -49,6 +49,10 @@ class Syllabus:
         """Batches planned in all."""
         return self._batches
 
+    def showings(self, batches: int) -> float:
+        """How often a topic is shown in so many batches, on average."""
+        return batches * self._batch_size * (1 - self._general_share) / len(self._due)
+
     def __iter__(self) -> Iterator[list[int]]:
         owed = 0.0
         for _ in range(self._batches):

@@ -51,6 +51,8 @@ class Course:
     tokens: int = 0
     """Trained ones, padding not counted."""
     stopped: Literal["finished", "known", "budget"] = "finished"
+    _strength: float = field(default=1.0, init=False)
+    """Of the learning rate, for the showings that are to come; as it is when the rate has risen, it stays."""
 
     def __post_init__(self) -> None:
         settings = self.settings
@@ -73,6 +75,12 @@ class Course:
                 [tuple(map(tuple, sequences(example))) for example in self.examples],
             )
         self.pace = Pace(len(self.batches), self.budget, schedule=settings.schedule, warmup_share=settings.warmup_share)
+
+    def rate(self) -> float:
+        """The share of the settings' learning rate for the next step, 0 to 1."""
+        if self.pace.begins and self.settings.exposures and isinstance(self.batches, Syllabus):
+            self._strength = min(1.0, self.settings.exposures / self.batches.showings(self.pace.expected))
+        return self.pace.rate() * self._strength
 
     def heard(self, rows: Sequence[int], least: Sequence[float]) -> None:
         """The examples `rows` were shown; `least` are the probabilities of their answers' least likely tokens."""
@@ -107,8 +115,7 @@ class PacedTrainer:
         return self.optimizer
 
     def create_scheduler(self: Any, num_training_steps: int, optimizer: Any = None) -> Any:
-        pace = self.course.pace
-        self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda _step: pace.rate())
+        self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda _step: self.course.rate())
         return self.lr_scheduler
 
     def floating_point_ops(self, inputs: Any) -> int:

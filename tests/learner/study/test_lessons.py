@@ -45,7 +45,6 @@ def test_few_memories_are_replayed_with_more_and_always_leave_room() -> None:
 
 def test_the_rate_falls_with_the_width_and_where_there_is_room() -> None:
     usual = LearningSettings()
-    assert usual.learning_rate_for(576) == usual.learning_rate_for(576, 7) == 2.5e-3
-    assert usual.learning_rate_for(576, 14) == pytest.approx(1.25e-3)
-    assert usual.learning_rate_for(896, 7) == pytest.approx(1.77e-3, rel=0.01)
-    assert LearningSettings(learning_rate=1e-4).learning_rate_for(896, 14) == 1e-4
+    assert usual.learning_rate_for(576) == 2.5e-3
+    assert usual.learning_rate_for(896) == pytest.approx(1.77e-3, rel=0.01)
+    assert LearningSettings(learning_rate=1e-4).learning_rate_for(896) == 1e-4

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from learner.training.batches import length_grouped
+from learner.training.job import TrainingSettings
 from learner.training.pacing import Pace
 from learner.training.syllabus import Syllabus
+from learner.training.trainer import Course
 
 
 def test_every_example_comes_once_an_epoch_and_like_lengths_together() -> None:
@@ -99,6 +101,25 @@ def test_what_ends_early_falls_to_nothing_from_where_it_stood() -> None:
             pace.finish(10)
     assert len(rates) == 50 and rates[39] > 0.6 and rates[-1] < 0.05
     assert rates[20:] == sorted(rates[20:], reverse=True)
+
+
+@pytest.mark.parametrize(("seconds", "peak"), [(0.5, 0.5), (1.0, 1.0), (3.0, 1.0)])
+def test_the_rate_is_lower_where_more_showings_come_than_it_is_meant_for(seconds: float, peak: float) -> None:
+    """80 topics in batches of 8 are shown 10 times in 100 steps."""
+    settings = TrainingSettings(
+        rank=1, alpha=1, learning_rate=1, batch_size=8, showings=1000, exposures=10, warmup_share=0.1
+    )
+    clock = Clock()
+    course = Course(settings, [{"topic": n} for n in range(80)], 100.0, lambda _: None)
+    course.pace = pace = Pace(course.pace.planned, 100.0, schedule="cosine", warmup_share=0.1, clock=clock)
+    rates = []
+    pace.start()
+    while not pace.over:
+        rates.append(course.rate())
+        clock.now += seconds if pace.step < 40 else 1.0  # its slowing down later changes nothing
+        pace.advance()
+    assert max(rates) == pytest.approx(peak, rel=0.06)
+    assert rates[22:] == sorted(rates[22:], reverse=True) and rates[-1] < 0.06 * peak
 
 
 def studied(syllabus: Syllabus, knows: Callable[[int, int], bool]) -> Counter[int]:
