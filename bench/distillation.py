@@ -103,9 +103,11 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         raise SystemExit(f"there is no arm {unknown[0]}: choose of {', '.join(ARMS)}")
     base = base_model_folder(options.model, Path(".nightschool"))
     drawn = Facts(options.seed)
+    scratch = tempfile.TemporaryDirectory(prefix="nightschool-bench-")
     school = School(
         LocalEngine(base, memory_bytes=2 * 1024**3),
         base,
+        Path(scratch.name),
         LearningSettings.model_validate(learning_of(options)),
         options,
         [drawn.new() for _ in range(options.facts)],
@@ -122,6 +124,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             print(f"{name}: {json.dumps(figures[name])}", file=sys.stderr, flush=True)
     finally:
         await school.engine.close()
+        scratch.cleanup()
     return {
         "set": learning_of(options),
         "facts": options.facts,
@@ -140,6 +143,7 @@ class School:
 
     engine: Engine
     base: Path
+    folder: Path
     learning: LearningSettings
     options: argparse.Namespace
     facts: Sequence[Fact]
@@ -168,14 +172,11 @@ class School:
         arm = ARMS[name]
         rows = await self._rows(arm, words)
         settings = lesson.settings_for(self.learning, rows, self.learning.learning_rate_for(lesson.width(self.base)))
-        with tempfile.TemporaryDirectory(prefix="nightschool-bench-") as folder:
-            made = Path(folder) / name
-            course, teaching, seconds = await asyncio.to_thread(
-                study, self.base, rows, settings, made, self.options.top
-            )
-            await self.engine.load(name, made)
-            said = await self._exam(name)
-            await self.engine.unload(name)
+        made = self.folder / name
+        course, teaching, seconds = await asyncio.to_thread(study, self.base, rows, settings, made, self.options.top)
+        await self.engine.load(name, made)
+        said = await self._exam(name)
+        await self.engine.unload(name)
         return said | {
             "rows": len(rows),
             "trained_tokens": course.tokens,
@@ -202,7 +203,7 @@ class School:
 
         tokens = self.options.tokens / (1 + self.learning.replay_share)
         made = lesson.rows(self.engine, self.facts, row, tokens, self._cue_share, str(self.learning.seed))
-        general = await replay.rows(self.engine, round(self.learning.replay_share * len(made)))
+        general = await replay.rows(self.engine, round(self.learning.replay_share * len(made)), self.folder)
         made += [one | {"teacher": one["prompt"], "kl": arm.replay} for one in general]
         random.Random(self.learning.seed).shuffle(made)
         return made

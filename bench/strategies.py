@@ -195,7 +195,7 @@ class Pupil:
                 rows, start = self._rows(news, share) + self._rows(earlier, tokens - share, said), self.serving
             case _:
                 raise SystemExit(f"there is no strategy {self.strategy}: choose of {', '.join(STRATEGIES)}")
-        rows += await replay.rows(self.engine, round(self.learning.replay_share * len(rows)))
+        rows += await replay.rows(self.engine, round(self.learning.replay_share * len(rows)), self.folder)
         random.Random(self.learning.seed).shuffle(rows)
         return rows, start
 

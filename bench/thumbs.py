@@ -223,7 +223,7 @@ class Team:
 
         tokens = self.options.tokens / (1 + learning.replay_share)
         rows = lesson.rows(self.engine, facts, row, tokens, learning.cue_share_for(width), str(learning.seed))
-        rows += await replay.rows(self.engine, round(learning.replay_share * len(rows)))
+        rows += await replay.rows(self.engine, round(learning.replay_share * len(rows)), self.folder)
         random.Random(learning.seed).shuffle(rows)
         settings = lesson.settings_for(learning, rows, rate or learning.learning_rate_for(width))
         began = time.monotonic()

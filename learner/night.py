@@ -147,7 +147,7 @@ async def synthesize(work: Work) -> Result:
         training = (len(chosen) - len(missing) + begun) * learning.exposures * work.showing_seconds
         return beyond > 0 and beyond + training > learning.night_minutes * 60
 
-    async with teacher.Writer(learning, work.engine, work.folder.parents[1]) as writer:
+    async with teacher.Writer(learning, work.engine, work.data_folder) as writer:
         written = await questions.write(
             writer,
             [(memory.context, memory.statement) for memory in missing],
@@ -192,7 +192,7 @@ async def sft(work: Work) -> Result:
     replayed, read = learning.replay_share_for(showings), learning.reading_share
     shown = showings / (1 - replayed - read)
     rows = lessons.rows(chosen, have, learning.cue_share_for(work.width))
-    rows += await replay.rows(work.engine, round(replayed * shown))
+    rows += await replay.rows(work.engine, round(replayed * shown), work.data_folder / "replay")
     rows += await reading.rows(
         work.database, work.team, work.embedder, chosen, have, wanted=round(read * shown), notes=learning.evidence,
         unknown_share=learning.unknown_share_for(work.width), seed=learning.seed,

@@ -53,6 +53,11 @@ class Work:
         """The base model's hidden size, from its own config: the rules of `learning` follow it."""
         return int(AutoConfig.from_pretrained(self.base).get_text_config().hidden_size)
 
+    @property
+    def data_folder(self) -> Path:
+        """Where models and nights lie."""
+        return self.folder.parents[1]
+
     def stage(self, step: str) -> str:
         """The name of a step of the present try; its adapter lies in the folder of that name."""
         return step + AGAIN if self.second else step
