@@ -1,7 +1,7 @@
 """What a night may be expected to teach, and what would teach more: minutes, rank, or another base model.
 
 The curves are few measured points, joined by straight lines: nights of the 135M model on two cores, each memory asked by
-its cue alone (docs/lab-notes.md, 2026-11-26), and 0.5B nights of LEARNING.md for the speed of a larger one. docs/learning.md
+its cue alone (docs/lab-notes.md, 2026-11-30), and 0.5B nights of LEARNING.md for the speed of a larger one. docs/learning.md
 says what they leave out.
 """
 
@@ -13,12 +13,14 @@ import numpy as np
 
 from learner.settings import LearningSettings
 
-_RECITED = ((0.0, 0.0), (4.7, 0.55), (6.9, 0.96), (14.0, 1.0))
-"""(showings of each memory, share recited); nights of 1,874, 160 and 20 memories."""
-_SKILLS = ((200, 1.0), (1900, 0.68))
-"""(memories studied, share of the base model's skills that stays); beyond the last nothing was measured."""
-_SEEN = 200
-"""Memories up to which a night of 7 showings was measured: with more, its share is the most that can be hoped for."""
+_FEWER, _MANY = 400, 1200
+"""Memories up to which the first curve of what is recited holds, and from which on the second; between them a mixture does."""
+_RECITED = ((0.0, 0.0), (6.9, 0.96), (14.0, 1.0))
+"""(showings of each memory, share recited) up to 400 memories: nights of 400, 160 and 20."""
+_RECITED_OF_MANY = ((0.0, 0.0), (4.3, 0.28), (7.7, 0.82), (14.0, 1.0))
+"""The same from 1,200 on: nights of 1,564 and 1,191; more showings of so many were not measured."""
+_SKILLS = ((60, 0.95), (400, 0.89), (1200, 0.6))
+"""(memories studied, share of the base model's skills that stays)."""
 _WORK = 73e9
 """Parameters times trained tokens a second on two cores: 135M made 500 to 550, 494M 157."""
 _SIZES = (494e6, 1.7e9, 7.6e9)
@@ -63,7 +65,7 @@ class Outlook:
     @property
     def measured(self) -> bool:
         """Whether nights of this size were measured; beyond it `recited` is an upper bound."""
-        return self.fit <= _SEEN
+        return self.fit <= _MANY
 
 
 def foresee(
@@ -103,7 +105,7 @@ def foresee(
         fit,
         showings,
         fit * showings * tokens / (1 - learning.general_share_for(fit * showings)) / speed / 60,
-        int(fit * _on(_RECITED, showings)),
+        int(fit * _recited(fit, showings)),
         _on(_SKILLS, fit),
         for_all,
         better,
@@ -165,6 +167,12 @@ def _choice(larger: Larger, parameters: float, wanted: int) -> str:
         f"A {size(larger.parameters)} model fits into memory: it would study {many} in the same minutes, should read better, and "
         f"answer up to {larger.parameters / parameters:.0f} times slower."
     )
+
+
+def _recited(memories: int, showings: float) -> float:
+    """The share of so many memories, each shown so often, that is recited."""
+    many = float(np.interp(memories, (_FEWER, _MANY), (0.0, 1.0)))
+    return (1 - many) * _on(_RECITED, showings) + many * _on(_RECITED_OF_MANY, showings)
 
 
 def _on(curve: tuple[tuple[float, float], ...], at: float) -> float:
