@@ -19,8 +19,8 @@ _RECITED = ((0.0, 0.0), (6.9, 0.96), (14.0, 1.0))
 """(showings of each memory, share recited) up to 400 memories: nights of 400, 160 and 20."""
 _RECITED_OF_MANY = ((0.0, 0.0), (4.3, 0.28), (7.7, 0.82), (14.0, 1.0))
 """The same from 1,200 on: nights of 1,564 and 1,191; more showings of so many were not measured."""
-_SKILLS = ((60, 0.95), (400, 0.89), (1200, 0.6))
-"""(memories studied, share of the base model's skills that stays)."""
+_SKILLS = ((60, 0.95), (400, 0.89), (1200, 0.76))
+"""(memories studied, what stays of the base model's score on the skills)."""
 _WORK = 73e9
 """Parameters times trained tokens a second on two cores: 135M made 500 to 550, 494M 157."""
 _SIZES = (494e6, 1.7e9, 7.6e9)
