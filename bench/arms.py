@@ -53,15 +53,18 @@ class Arms:
         """The base model, closed book."""
         return await self._said([{"role": "user", "content": question}], None)
 
-    async def notes(self, question: str, adapter: bool = False) -> Said:
-        """The model with the nearest passage and its neighbours in its prompt: more passages made a small model worse."""
+    async def notes(self, question: str) -> Said:
+        """The base model with the three nearest sentences in view."""
+        return await self._said(await self._with_nearest(question), None)
+
+    async def notes_around(self, question: str) -> Said:
+        """The base model with the nearest sentence and its neighbours on the page: on some teams the better view."""
         found = await self._around(question)
-        prompt = open_book(question, [(passage.heading, passage.text) for passage in found])
-        return await self._said(prompt, self.name if adapter else None)
+        return await self._said(open_book(question, [(passage.heading, passage.text) for passage in found]), None)
 
     async def adapter_notes(self, question: str) -> Said:
-        """The adapter with the same passages in its prompt."""
-        return await self.notes(question, adapter=True)
+        """The adapter with the three nearest sentences in view, as it was taught to read."""
+        return await self._said(await self._with_nearest(question), self.name)
 
     async def adapter(self, question: str) -> Said:
         """The adapter alone, asked in the person's own words."""
@@ -98,11 +101,7 @@ class Arms:
 
     async def quote(self, question: str) -> Said:
         """No model: the three nearest sentences by cosine, shown as they stand."""
-        embedder = await self._school.embedder()
-        sentences, vectors = await self._all()
-        [vector] = await embedder.embed([question])
-        best = np.argsort(-(vectors @ vector))[:3]
-        return Said("\n".join(sentences[n].text for n in best.tolist()), 0, own=False)
+        return Said("\n".join(passage.text for passage in await self._nearest(question)), 0, own=False)
 
     async def product(self, question: str) -> Said:
         """What a person would get: routed, grounded, quoted where the model is not sure. Not stored."""
@@ -119,6 +118,17 @@ class Arms:
     async def _said(self, prompt: Sequence[Message], adapter: str | None) -> Said:
         reply = await self.engine.generate(prompt, adapter=adapter, max_tokens=_MOST_TOKENS)
         return Said(reply.text.strip(), reply.prompt_tokens + reply.completion_tokens)
+
+    async def _with_nearest(self, question: str) -> list[Message]:
+        found = await self._nearest(question)
+        return open_book(question, [(passage.heading, passage.text) for passage in found])
+
+    async def _nearest(self, question: str) -> list[Passage]:
+        """The three nearest sentences by plain cosine."""
+        embedder = await self._school.embedder()
+        sentences, vectors = await self._all()
+        [vector] = await embedder.embed([question])
+        return [sentences[n] for n in np.argsort(-(vectors @ vector))[:3].tolist()]
 
     async def _around(self, question: str) -> list[Passage]:
         embedder = await self._school.embedder()

@@ -2,8 +2,8 @@
 
 FOLDER holds pages, or folders named by a date (2021, 2025-02-27) with the same pages as they stood then: those are read one
 after the other, so that the newer revision overrides the older. QUESTIONS is never read by the system itself. Arms: base,
-notes, adapter, adapter_cued, adapter_notes, quote, product, and `plain`: plain TRL SFT on the same passages, for as long as the
-night trained. The last line is one JSON object.
+notes, notes_around, adapter, adapter_cued, adapter_notes, quote, product, and `plain`: plain TRL SFT on the same passages, for
+as long as the night trained. The last line is one JSON object.
 """
 
 import argparse
@@ -40,7 +40,7 @@ _DECLINES = re.compile(
     r"can'?t answer|unable to|does not (?:say|mention|provide|contain))\b",
     re.IGNORECASE,
 )
-ARMS = ("base", "notes", "adapter", "adapter_cued", "adapter_notes", "quote", "product", "plain")
+ARMS = ("base", "notes", "notes_around", "adapter", "adapter_cued", "adapter_notes", "quote", "product", "plain")
 
 
 def main() -> None:
