@@ -55,16 +55,15 @@ class Arms:
 
     async def notes(self, question: str) -> Said:
         """The base model with the three nearest sentences in view."""
-        return await self._said(await self._with_nearest(question), None)
+        return await self._read(question, await self._nearest(question), None)
 
     async def notes_around(self, question: str) -> Said:
         """The base model with the nearest sentence and its neighbours on the page: on some teams the better view."""
-        found = await self._around(question)
-        return await self._said(open_book(question, [(passage.heading, passage.text) for passage in found]), None)
+        return await self._read(question, await self._around(question), None)
 
     async def adapter_notes(self, question: str) -> Said:
         """The adapter with the three nearest sentences in view, as it was taught to read."""
-        return await self._said(await self._with_nearest(question), self.name)
+        return await self._read(question, await self._nearest(question), self.name)
 
     async def adapter(self, question: str) -> Said:
         """The adapter alone, asked in the person's own words."""
@@ -119,9 +118,8 @@ class Arms:
         reply = await self.engine.generate(prompt, adapter=adapter, max_tokens=_MOST_TOKENS)
         return Said(reply.text.strip(), reply.prompt_tokens + reply.completion_tokens)
 
-    async def _with_nearest(self, question: str) -> list[Message]:
-        found = await self._nearest(question)
-        return open_book(question, [(passage.heading, passage.text) for passage in found])
+    async def _read(self, question: str, found: Sequence[Passage], adapter: str | None) -> Said:
+        return await self._said(open_book(question, [(passage.heading, passage.text) for passage in found]), adapter)
 
     async def _nearest(self, question: str) -> list[Passage]:
         """The three nearest sentences by plain cosine."""

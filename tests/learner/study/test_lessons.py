@@ -43,7 +43,7 @@ def test_few_memories_are_replayed_with_more_and_always_leave_room() -> None:
         LearningSettings(replay_share=0.6, reading_share=0.3)
 
 
-def test_the_rate_falls_with_the_width_and_where_there_is_room() -> None:
+def test_the_rate_falls_with_the_width() -> None:
     usual = LearningSettings()
     assert usual.learning_rate_for(576) == 2.5e-3
     assert usual.learning_rate_for(896) == pytest.approx(1.77e-3, rel=0.01)
