@@ -114,7 +114,6 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     )
     figures: dict[str, Any] = {}
     try:
-        able = await skills.of_base(school.engine)
         words, teacher = await school.listen()
         print(f"teacher: {json.dumps(teacher)}", file=sys.stderr, flush=True)
         for name in names:
@@ -132,7 +131,6 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "top": options.top,
         "teacher": teacher,
         "arms": figures,
-        "skills_base": len(able),
         "machine": machine(),
     }
 
@@ -213,12 +211,11 @@ class School:
         said = await asyncio.gather(*(lesson.say(self.engine, name, f.questions[n]) for f, n in asked))
         on_cue = [(f, text) for (f, n), text in zip(asked, said, strict=True) if n == lesson.CUE]
         unseen = [(f, n, text) for (f, n), text in zip(asked, said, strict=True) if n != lesson.CUE]
-        kept = await skills.kept(self.engine, name)
         return {
             "recited": lesson.share(recited(text, fact.statement) for fact, text in on_cue),
             "right_on_cue": lesson.share(fact.asked(lesson.CUE).right(text) for fact, text in on_cue),
             "unseen": lesson.share(fact.asked(number).right(text) for fact, number, text in unseen),
-            "skills_kept": None if kept is None else round(kept, 4),
+            "skills_kept": await skills.kept(self.engine, name),
         }
 
 

@@ -108,7 +108,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "plain": cost,
         "whole_context_tokens": whole,
         "context_window": window,
-        "skills_kept": round(able, 4) if able is not None else None,
+        "skills_kept": able,
         "step_seconds": {name: round(step.seconds, 1) for name, step in night.steps.items()} if night else {},
         "peak_memory_bytes": peak,
         "answers": str(options.answers),

@@ -47,7 +47,6 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         async with assembled(settings) as school:
             await Day(school, console).read(options.pages, None)
             engine = await school.engine()
-            able = await skills.of_base(engine)
             started = time.monotonic()
             night = await Day(school, console).sleep(options.minutes)
             seconds = time.monotonic() - started
@@ -57,7 +56,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             covered = [q for q in questions if any(answers_it(m, q) for m in known)]
             cued = share(await asked(arms.adapter_cued, covered))
             uncued = share(await asked(arms.adapter, covered))
-            still = await skills.sit(engine, arms.name, skills.ids())
+            still_able = await skills.kept(engine, arms.name)
     exam, trained = (
         night.report.get("exam") or {},
         result_of(night, "sft"),
@@ -77,9 +76,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "adapter_cued": cued,
         "adapter": uncued,
         "questions": len(covered),
-        "skills_base": len(able),
-        "skills": len(still),
-        "skills_kept": round(len(still) / len(able), 4) if able else None,
+        "skills_kept": still_able,
         "trained_tokens": trained.get("tokens"),
         "stopped": trained.get("stopped"),
         "scale": trained.get("scale"),

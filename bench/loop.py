@@ -119,7 +119,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "plain_right": share(plainly),
         "plain": cost,
         "memories_studied": len(known),
-        "skills_kept": round(able, 4) if able is not None else None,
+        "skills_kept": able,
         "nights": [night.state, second.state],
         "night_seconds": round(seconds, 1),
         "step_seconds": {name: round(step.seconds, 1) for name, step in night.steps.items()},

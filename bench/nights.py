@@ -85,7 +85,6 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             life, day = Life(Path(folder), options.seed, first), Day(school, console)
             engine, colleague = await school.engine(), await school.colleague()
             arms = Arms(school, colleague, engine)
-            able = await skills.of_base(engine)
             before: list[Heard] = []
             for number in range(options.nights):
                 life.live(options.a_night)
@@ -100,8 +99,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
                 row |= {
                     "adapter_cued": _right(await _ask(arms, life, "adapter_cued", [_morning])) if arms.name else None
                 }
-                still = await skills.sit(engine, arms.name, skills.ids()) if arms.name else able
-                row |= {"skills_kept": round(len(still) / len(able), 4) if able else None}
+                row |= {"skills_kept": await skills.kept(engine, arms.name)}
                 row |= {"noted": await _noted(school, life)}
                 row |= _of_night(night, minutes)
                 rows.append(row)
@@ -124,7 +122,6 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "curve": {
             name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)
         },
-        "skills_base": len(able),
         "seconds": round(time.monotonic() - started, 1),
         "peak_memory_bytes": memory.bytes,
         "swapped_bytes": memory.swapped,

@@ -25,7 +25,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -88,10 +88,9 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     engine = LocalEngine(base, memory_bytes=2 * 1024**3)
     figures: dict[str, Any] = {}
     try:
-        able = await skills.of_base(engine)
         for name in options.strategies.split(","):
             with PeakMemory() as memory, tempfile.TemporaryDirectory(prefix="nightschool-bench-") as folder:
-                pupil = Pupil(name, engine, base, Path(folder), learning, options, able)
+                pupil = Pupil(name, engine, base, Path(folder), learning, options)
                 for number, news in enumerate(nights(options.nights, options.a_night, options.seed)):
                     row = await pupil.night(number, news)
                     print(f"{name}, night {number + 1}: {json.dumps(row)}", file=sys.stderr, flush=True)
@@ -107,7 +106,6 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "a_night": options.a_night,
         "tokens": options.tokens,
         "strategies": figures,
-        "skills_base": len(able),
         "machine": machine(),
     }
 
@@ -135,7 +133,6 @@ class Pupil:
     folder: Path
     learning: LearningSettings
     options: argparse.Namespace
-    able: Set[str]
     rows: list[dict[str, Any]] = field(default_factory=list)
     known: dict[str, Fact] = field(default_factory=dict)
     week: dict[str, Fact] = field(default_factory=dict)
@@ -237,7 +234,6 @@ class Pupil:
         unseen = [(fact, number) for fact in facts for number in lesson.UNSEEN]
         others = await asyncio.gather(*(self._say(fact.questions[number]) for fact, number in unseen))
         right = {fact.statement for fact, text in zip(facts, on_cue, strict=True) if recited(text, fact.statement)}
-        still = await skills.sit(self.engine, self.strategy, skills.ids())
         self.recited = right
         return {
             "memories": len(facts),
@@ -246,7 +242,7 @@ class Pupil:
             "retained": lesson.share([fact.statement in right for fact in facts if fact.statement in before]),
             "unseen": lesson.share([f.asked(n).right(text) for (f, n), text in zip(unseen, others, strict=True)]),
             "outdated_told": sum(fact.outdated_told(text) for fact, text in zip(facts, on_cue, strict=True)),
-            "skills_kept": round(len(still) / len(self.able), 4) if self.able else None,
+            "skills_kept": await skills.kept(self.engine, self.strategy),
         }
 
 

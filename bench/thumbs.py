@@ -255,7 +255,6 @@ class Team:
 
         down, elsewhere = await told(self.down, 0), await told(self.down, 1, 2, 3)
         up, untouched = await told(self.up, 0), await told(self.untouched, 0)
-        kept = await skills.kept(self.engine, name)
         return {
             "down_still_said": lesson.share(case.still(text) for case, text in down),
             "down_still_said_of_kind": {
@@ -265,7 +264,7 @@ class Team:
             "down_right": lesson.share(case.right(text) for case, text in down),
             "up_right": lesson.share(case.right(text) for case, text in up),
             "untouched_recited": lesson.share(recited(text, case.fact.statement) for case, text in untouched),
-            "skills_kept": None if kept is None else round(kept, 4),
+            "skills_kept": await skills.kept(self.engine, name),
         }
 
 

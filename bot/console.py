@@ -18,8 +18,9 @@ from rich.control import Control
 from rich.segment import ControlCode, ControlType
 from rich.text import Text
 
+from bot.settling import dispute_of
 from bot.told import told
-from bot.wording import provenance, reasons
+from bot.wording import disputed, provenance, reasons
 from storage import persons
 from storage.answers import Answer, Citation
 from storage.database import Database
@@ -203,14 +204,22 @@ class Chat:
             self._say("Correct it to what? /correct The office closes at six.")
         elif answer := self._answered():
             memory = await self._feedbacks.correct(answer.id, self._person.id, text, SURFACE, self._event())
-            self._say(f"Corrected; it holds from now on, and the weights learn it tonight: {memory.statement}")
+            await self._taken(
+                memory, f"Corrected; it holds from now on, and the weights learn it tonight: {memory.statement}"
+            )
 
     async def _remember(self, text: str) -> None:
         if not text:
             self._say("Remember what? /remember The printer's code is 4711.")
             return
         memory = await self._feedbacks.remember(text, self._person.id, SURFACE, self._event())
-        self._say(f"Remembered (memory {memory.id}): {memory.statement}")
+        await self._taken(memory, f"Remembered (memory {memory.id}): {memory.statement}")
+
+    async def _taken(self, memory: Memory, said: str) -> None:
+        if memory.conflict is None:
+            self._say(said)
+        if dispute := await dispute_of(self._database, self._team, memory):
+            self._say(disputed(dispute, memory.id))
 
     async def _forget(self, text: str) -> None:
         known = await self._told(self._last) if self._last and not text else []

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 
 from bot.emoji import meanings, named
-from bot.settling import NotYours
+from bot.settling import NotYours, weigh
 from learner.engine.embedder import Embedder
 from learner.recall import adds, embed_statements, match
 from learner.study import select
@@ -118,8 +118,8 @@ class Feedbacks:
         """A correction: a memory from this moment, studied tonight. The same event again returns the same memory.
 
         `at` is the surface's time of it, by which a later word holds against an earlier one that arrives after it.
-        What it contradicts gives way at once, and of the memories that the answer told the one it is about; but not what
-        another person said.
+        What it contradicts gives way at once, and of the memories that the answer told the one it is about. Against another
+        person's word it is weighed (bot/settling.py): one of the two is held back.
         Raises EmptyCorrection, TakenBack, UnknownAnswer.
         """
         statement = self._checked(text)
@@ -181,7 +181,7 @@ class Feedbacks:
             await self._take_in(connection, shared, vector)
             for old in await self._contradicted(connection, shared, vector):
                 await memories.supersede(connection, old, shared.id)
-        return shared
+            return await self._weighed(connection, shared, vector)
 
     async def forget(
         self, text_or_id: str | int, person_id: int | None, surface: str | None = None, event_id: str | None = None
@@ -272,13 +272,17 @@ class Feedbacks:
                 memory = await memories.tell(connection, noted)
             await self._take_in(connection, memory, vector)
             gives_way = await self._contradicted(connection, memory, vector)
+            about = None
             if answer is not None and given is not None:  # the same event again would turn to the next that was told
-                gives_way |= await self._corrected(connection, memory, answer)
+                about = await self._corrected(connection, memory, answer)
+            if about is not None and not _disputed(memory, about):
+                gives_way.add(about.id)
             for old in gives_way:
                 await memories.supersede(connection, old, memory.id)
             if at is not None and (newer := await self._overtaken(connection, memory, vector)) is not None:
                 await memories.supersede(connection, memory.id, newer)
-        return memory
+                return memory
+            return await self._weighed(connection, memory, vector, about)
 
     async def _hold_on(self, connection: Connection, gone: Feedback) -> None:
         """What a word overrode stands again when it is taken back, but not against the others that still hold."""
@@ -295,7 +299,8 @@ class Feedbacks:
             vector = (await embed_statements(self._embedder, [(memory.context, memory.statement)]))[0]
             gives_way = await self._contradicted(connection, memory, vector)
             if answer is not None and memory.answer_id == answer.id:
-                gives_way |= await self._corrected(connection, memory, answer)
+                about = await self._corrected(connection, memory, answer)
+                gives_way |= {about.id} if about is not None and not _disputed(memory, about) else set()
             for old in gives_way:
                 await memories.supersede(connection, old, id)
 
@@ -322,15 +327,22 @@ class Feedbacks:
         pairs = select.overridden([memory, *told], vectors)
         return next((pair.new for pair in pairs if pair.old == memory.id), None)
 
-    async def _corrected(self, connection: Connection, memory: Memory, answer: Answer) -> set[int]:
+    async def _weighed(
+        self, connection: Connection, memory: Memory, vector: Embedding, about: Memory | None = None
+    ) -> Memory:
+        """The memory, after it was weighed against what others said; `about`: whose word told by an answer it corrects."""
+        others = [one.memory for one in await self._rivals(connection, memory, vector) if _disputed(memory, one.memory)]
+        vectors = await embed_statements(self._embedder, [(m.context, m.statement) for m in (memory, *others)])
+        return await weigh(connection, memory, others, vectors, about)
+
+    async def _corrected(self, connection: Connection, memory: Memory, answer: Answer) -> Memory | None:
         """The memory that a correction is about, of those that the answer told; none where it says the same or another thing."""
         vector = (await self._embedder.embed([f"{answer.question} {memory.statement}"]))[0]
         quoted = {source.quote for source in answer.sources}
         near = [(one.statement_similarity or 0.0, one.memory) for one in await self._rivals(connection, memory, vector)]
         told = [(likeness, old) for likeness, old in near if old.id == answer.memory_id or old.statement in quoted]
         likeness, old = max(told, key=lambda one: one[0], default=(0.0, memory))
-        meant = likeness >= _ABOUT and adds(memory.statement, old.statement)
-        return {old.id} if meant and not _disputed(memory, old) else set()
+        return old if likeness >= _ABOUT and adds(memory.statement, old.statement) else None
 
     async def _rivals(self, connection: Connection, memory: Memory, vector: Embedding) -> list[Near]:
         """The memories near a new word of its own audience: what few know must not silence what all may know."""
@@ -366,5 +378,5 @@ class Feedbacks:
 
 
 def _disputed(memory: Memory, old: Memory) -> bool:
-    """True where another person said the older: between the two the night weighs."""
+    """True where another person said the older: it does not give way, the two are weighed."""
     return old.kind in select.TOLD and old.person_id != memory.person_id

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from bot.overview import Conflict
-from bot.settling import conflicts
-from storage import adapters, audiences, events, memories, nights, persons, teams
-from storage.database import Connection, Database
+from bot.settling import conflicts, unnamed
+from storage import adapters, audiences, events, memories, nights, teams
+from storage.database import Database
 from storage.events import NewEvent
 from storage.nights import Night
 from storage.teams import Team
@@ -65,7 +65,7 @@ async def unsettled(database: Database, team: Team) -> list[Conflict]:
     """What is to settle, as the whole team may see it; who does not want to be named is not."""
     async with database.team(team.id) as connection:
         everyone = await audiences.whole_team(connection)
-        return await conflicts(connection, [everyone.id], await _unnamed(connection))
+        return await conflicts(connection, [everyone.id], await unnamed(connection))
 
 
 async def honoured(database: Database, team: Team, night: Night) -> Night:
@@ -77,7 +77,7 @@ async def honoured(database: Database, team: Team, night: Night) -> Night:
     lines = [*old_and_new, *(line for name in ("learnt", "not_yet", "corrected") for line in report.get(name, []))]
     async with database.team(team.id) as connection:
         everyone = await audiences.whole_team(connection)
-        unnamed = await _unnamed(connection)
+        nameless = await unnamed(connection)
         found = await memories.saying(connection, lines, everyone.id)
     told = {memory.statement for memory in found}
     stands = {memory.statement for memory in found if memory.reason is None}
@@ -85,7 +85,7 @@ async def honoured(database: Database, team: Team, night: Night) -> Night:
     for memory in found:
         if memory.kind == "correction" and memory.reason is None:
             line = f"{memory.statement} ({memory.author})" if memory.author else memory.statement
-            if memory.person_id in unnamed:
+            if memory.person_id in nameless:
                 corrected[line] = memory.statement
             else:
                 corrected.setdefault(line, line)
@@ -98,10 +98,6 @@ async def honoured(database: Database, team: Team, night: Night) -> Night:
     }
     shown_report = report | {name: lines for name, lines in allowed.items() if name in report}
     return replace(night, report=shown_report, steps={}, error=None)
-
-
-async def _unnamed(connection: Connection) -> set[int]:
-    return {person.id for person in await persons.all(connection) if not person.settings.get("name", True)}
 
 
 async def _latest(database: Database, team: Team) -> Night | None:

@@ -85,7 +85,7 @@ def api(front: Front) -> APIRouter:
             text = opinion.text or ""
             memory = await desk.feedbacks.correct(opinion.answer, person, text, SURFACE, event)
             metrics.feedback(SURFACE, "correction")
-            return {"memory": memory.id, "statement": memory.statement}
+            return {"memory": memory.id, "statement": memory.statement, "held_back": memory.conflict}
         await desk.feedbacks.thumbs(opinion.answer, person, opinion.value == "up", SURFACE, event)
         metrics.feedback(SURFACE, "thumbs")
         return {"answer": opinion.answer, "value": opinion.value}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from bot.overview import Conflict
 from storage.answers import Answer
 from storage.memories import Memory
 
@@ -30,6 +31,21 @@ def reasons(answer: Answer) -> Iterator[str]:
     yield _TAUGHT if is_taught(answer) else _ROUTES.get(answer.route, answer.route)
     if answer.quoted and answer.route == "weights":
         yield _UNLIKE
+
+
+def disputed(dispute: Conflict, memory_id: int) -> str:
+    """What became of a new word that contradicts another person's: which of the two holds until somebody settles it."""
+    new, held_back = memory_id == dispute.kept.memory_id, dispute.held_back
+    if new:
+        return (
+            f"{held_back.author or 'Somebody'} told me: “{held_back.statement}” I hold that back until an admin settles it, or "
+            "who said it gives way."
+        )
+    return (
+        f"Noted, but held back: “{held_back.statement}” {dispute.kept.author or 'Somebody'} told me: “{dispute.kept.statement}” "
+        "That weighs more (an admin's word, then thumbs, then the newer): I go by it until an admin settles it, or who said "
+        "it gives way."
+    )
 
 
 def provenance(memory: Memory) -> str:

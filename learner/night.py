@@ -23,7 +23,7 @@ import structlog
 from learner import ledger, release, report
 from learner.engine.embedder import Embedder
 from learner.engine.engine import Engine
-from learner.exam import calibration, exam, skills
+from learner.exam import calibration, exam
 from learner.recall import embed_statements
 from learner.settings import LearningSettings
 from learner.study import lessons, preferences, questions, reading, replay, teacher
@@ -227,7 +227,7 @@ async def examine(work: Work) -> Result:
         have = await lessons.of_memories(connection, [*chosen, *kept_back, *forgotten])
     wanted = {memory.id for memory in chosen}
     known_before = frozenset(m.id for m in before if m.id in wanted and m.superseded_by is None)
-    paper = exam.Paper(chosen, have, known_before, kept_back, forgotten, await skills.of_base(work.engine))
+    paper = exam.Paper(chosen, have, known_before, kept_back, forgotten)
     calibrated = await calibration.of_match(work.embedder, paper, work.learning)
     names = ["dpo", "sft"] if work.found("dpo").get("pairs") else ["sft"]
     best: tuple[str, exam.Results] | None = None

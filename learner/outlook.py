@@ -21,6 +21,8 @@ _RECITED_OF_MANY = ((0.0, 0.0), (4.3, 0.28), (7.7, 0.82), (14.0, 1.0))
 """The same from 1,200 on: nights of 1,564 and 1,191; more showings of so many were not measured."""
 _SKILLS = ((60, 0.95), (400, 0.89), (1200, 0.76))
 """(memories studied, what stays of the base model's score on the skills)."""
+_HELD = ((48, 4.2e9), (120, 4.9e9), (1200, 6.9e9))
+"""(memories studied, bytes held beside what grows with the model): 5.3, 6.0 and 8.0 GB in all at 135M."""
 _WORK = 73e9
 """Parameters times trained tokens a second on two cores: 135M made 500 to 550, 494M 157."""
 _SIZES = (494e6, 1.7e9, 7.6e9)
@@ -91,11 +93,12 @@ def foresee(
     fit = min(wanted, int(room(speed) / learning.exposures))
     showings = min(learning.most_exposures, int(room(speed) / fit)) if fit else 0
     for_all = wanted * learning.exposures * once / speed / 60
-    larger = [
+    sizes = [
         Larger(size, speed * parameters / size, min(wanted, int(room(speed * parameters / size) / learning.exposures)))
         for size in _SIZES
-        if size > 1.5 * parameters and needed_bytes(size) <= memory_bytes
+        if size > 1.5 * parameters
     ]
+    larger = [one for one in sizes if needed_bytes(one.parameters, one.fit) <= memory_bytes]
     suited = [one for one in larger if one.fit == wanted and one.speed >= _QUICK]
     better = next(iter([*suited[-1:], *larger]), None)
     amiss = _amiss(wanted, fit, for_all, parameters, memory_bytes, learning)
@@ -127,12 +130,12 @@ def speed_of(parameters: float) -> float:
     return _WORK / parameters
 
 
-def needed_bytes(parameters: float) -> float:
-    """Memory that answering and training hold at once: 5.3 GB were measured at 135M, the rest is an estimate.
+def needed_bytes(parameters: float, memories: float) -> float:
+    """Memory that answering and training so many memories hold at once: measured at 135M, for other sizes an estimate.
 
-    The weights twice in bf16, as much again for the adapter, its optimizer and activations, and 4.2 GB whatever the model.
+    The weights twice in bf16, as much again for the adapter, its optimizer and activations, and `_HELD` whatever the model.
     """
-    return 4.2e9 + 8 * parameters
+    return _on(_HELD, memories) + 8 * parameters
 
 
 def size(parameters: float) -> str:
@@ -144,9 +147,9 @@ def _amiss(
     wanted: int, fit: int, for_all: float, parameters: float, memory_bytes: float, learning: LearningSettings
 ) -> list[str]:
     found = []
-    if needed_bytes(parameters) > memory_bytes:
+    if (needed := needed_bytes(parameters, fit)) > memory_bytes:
         found.append(
-            f"A {size(parameters)} model needs about {needed_bytes(parameters) / 1e9:.0f} GB to answer and train, here are "
+            f"A {size(parameters)} model needs about {needed / 1e9:.0f} GB to answer and train, here are "
             f"{memory_bytes / 1e9:.0f}: choose a smaller one."
         )
     if fit < wanted:

@@ -164,7 +164,7 @@ class LearningSettings(BaseModel):
         default=0.5,
         ge=0,
         le=1,
-        description="Least share of the base model's own skills (50 general prompts) that a candidate must still show.",
+        description="Least share of 50 general prompts that a candidate must answer right, of as many as the base model does.",
     )
     release_perplexity: float = Field(
         default=20.0,

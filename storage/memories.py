@@ -27,7 +27,7 @@ class Memory:
     """One thing worth knowing. `title` and `uri` are where it comes from; `reason` says why it is retracted or
     forgotten.
 
-    `withheld` says why it may not train (a secret, say); `conflict` names the dispute in which a night held it back:
+    `withheld` says why it may not train (a secret, say); `conflict` names the dispute in which it is held back:
     until that is settled it is neither studied nor told. `source_trains` is its source's switch.
     """
 

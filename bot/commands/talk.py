@@ -153,6 +153,8 @@ def feedback(
     async def give(settings: Settings) -> None:
         from bot.assembly import assembled
         from bot.console import SURFACE, operator
+        from bot.settling import dispute_of
+        from bot.wording import disputed
 
         assert answer is not None and value is not None
         async with assembled(settings) as school:
@@ -164,7 +166,11 @@ def feedback(
                 out.print(f"Noted on answer {answer}.")
             else:
                 memory = await feedbacks.correct(answer, person.id, value, SURFACE, event)
-                out.print(Text(f"Corrected: {memory.statement}"), soft_wrap=True)
+                dispute = await dispute_of(school.database, school.team, memory)
+                if memory.conflict is None:
+                    out.print(Text(f"Corrected: {memory.statement}"), soft_wrap=True)
+                if dispute:
+                    out.print(Text(disputed(dispute, memory.id)), soft_wrap=True)
 
     async def listing(settings: Settings) -> None:
         from bot.assembly import ensure_team, open_database

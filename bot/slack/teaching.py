@@ -4,13 +4,16 @@ import datetime
 from collections.abc import Callable
 from typing import Any
 
+from bot.settling import dispute_of
 from bot.slack import blocks, noted
 from bot.slack.outlet import Place
-from bot.slack.text import shortened
+from bot.slack.text import safe_mrkdwn, shortened
 from bot.slack.workspace import Workspace
+from bot.wording import disputed
 from storage import audiences
 from storage.memories import Memory
 
+_DISPUTE = 1500
 Confirming = Callable[[str, datetime.time | None, str], str]
 
 
@@ -44,6 +47,10 @@ class Teaching:
         studied = memory.audience_id == everyone.id and memory.trainable and memory.source_trains
         text = said(memory.statement, team.night_at if studied else None, team.timezone)
         made = [blocks.section(text)]
+        if dispute := await dispute_of(workspace.database, team, memory):
+            against = safe_mrkdwn(shortened(disputed(dispute, memory.id), _DISPUTE))
+            text = f"{text} {against}" if memory.conflict is None else against
+            made = [blocks.section(text), *blocks.conflict(dispute)]
         if memory.audience_id != everyone.id:
             made.append(blocks.actions([_share(memory)]))
         return text, made

@@ -6,7 +6,7 @@ knew, what was withheld or forgotten (which must not come out), the base model's
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -44,9 +44,10 @@ class Results:
     """What a candidate showed; shares are between 0 and 1, None where nothing of that kind was asked.
 
     `known` are the ids of the memories it recited on cue, `failed` those it did not; `lost` were known to the serving
-    version and are not any more. `leaked` were withheld and `unforgotten` forgotten, and it recited them. `skills` is the
-    share of the base model's own skills that it still shows, `perplexity` that of plain text as a multiple of the base model's,
-    `style` the share of its answers on cue that end by themselves and are no longer than half as much again as the statement.
+    version and are not any more. `leaked` were withheld and `unforgotten` forgotten, and it recited them. `skills` is
+    how many general prompts it answers right, for each that the base model does, `perplexity` that of plain text as a multiple
+    of the base model's, `style` the share of its answers on cue that end by themselves and are no longer than half as much
+    again as the statement.
     `refused` are questions about something that is not there (a quiz question without its memory) which the thresholds decline,
     `refused_answerable` those that they decline although it is.
     """
@@ -89,8 +90,7 @@ def from_dict(values: Mapping[str, Any]) -> Results:
 class Paper:
     """What is asked: `memories` with their `examples`, ids `known_before`, `withheld` memories.
 
-    `forgotten` ones, on which earlier versions were trained, are asked by their cue where `examples` still have it. `able` are
-    the ids of the skills that the base model shows.
+    `forgotten` ones, on which earlier versions were trained, are asked by their cue where `examples` still have it.
     """
 
     memories: Sequence[Memory]
@@ -98,7 +98,6 @@ class Paper:
     known_before: frozenset[int]
     withheld: Sequence[Memory]
     forgotten: Sequence[Memory] = ()
-    able: Set[str] = frozenset()
 
     def quizzes(self) -> list[tuple[Memory, str]]:
         """Every question that was written to be asked and never trained, with its memory."""
@@ -159,7 +158,6 @@ async def sit(
             or not recited((await reply_of(None, question)).text, m.statement)
         )
     }
-    still = await skills.sit(engine, adapter, paper.able)
     sure = [reply.confidence for (memory, _), reply in on_cue if memory.id in right]
     unsure = [reply.confidence for (memory, _), reply in on_cue if memory.id not in right]
     results = Results(
@@ -179,7 +177,7 @@ async def sit(
             thresholds.reader,
         ),
         unforgotten=sorted(spoken - kept_back),
-        skills=len(still) / len(paper.able) if paper.able else None,
+        skills=await skills.kept(engine, adapter),
         perplexity=await fluency.against_base(engine, adapter),
         style=_mean([_brief(reply, memory.statement) for (memory, _), reply in on_cue]),
     )
@@ -199,7 +197,8 @@ def _broken(results: Results, learning: LearningSettings) -> list[str]:
         )
     if results.skills is not None and results.skills < learning.release_skills:
         reasons.append(
-            f"it shows {results.skills:.0%} of the base model's own skills, {learning.release_skills:.0%} are needed"
+            f"it answers {results.skills:.0%} as many general prompts right as the base model, "
+            f"{learning.release_skills:.0%} are needed"
         )
     if results.perplexity is not None and not results.perplexity <= learning.release_perplexity:
         reasons.append(

@@ -15,6 +15,8 @@ from learner.engine.engine import Engine
 
 _FILE = Path(__file__).with_name("skills.jsonl")
 _MOST_TOKENS = 48
+_FEWEST = 5
+"""Skills of the base model below which a share of them says nothing."""
 _OF_BASE: dict[str, Set[str]] = {}
 
 
@@ -43,9 +45,14 @@ def ids() -> Set[str]:
 
 
 async def kept(engine: Engine, adapter: str | None) -> float | None:
-    """How many skills a loaded adapter shows, of all, for each that the base model shows: about 1 where it lost none."""
-    able = await of_base(engine)
-    return len(await sit(engine, adapter, ids())) / len(able) if able else None
+    """How many skills a loaded adapter shows, of all, for each that the base model shows: about 1 where it lost none.
+
+    None where the base model shows too few to tell.
+    """
+    able = len(await of_base(engine))
+    if able < _FEWEST:
+        return None
+    return round(len(await sit(engine, adapter, ids())) / able, 4) if adapter else 1.0
 
 
 async def of_base(engine: Engine) -> Set[str]:

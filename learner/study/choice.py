@@ -21,7 +21,9 @@ async def choose(work: Work) -> Result:
     async with work.database.team(work.team.id) as connection:
         standing = await feedback.standing(connection)
         roles = await preferences.roles_of(connection, candidates)
-        disputes = preferences.disputes(candidates, vectors, standing, roles)
+        unsettled = await memories.disputes(connection, [everyone])
+        open_still = {frozenset((kept.id, other.id)) for kept, other in unsettled}
+        disputes = preferences.disputes(candidates, vectors, standing, roles, open_still)
         # What is held back overrides nothing: else the newest word would win after all.
         held_back = {dispute.held_back for dispute in disputes}
         for memory in known:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +36,11 @@ def disputes(
     vectors: NDArray[np.float32],
     standing: Sequence[Feedback],
     roles: dict[int, str] | None = None,
+    open_still: AbstractSet[frozenset[int]] = frozenset(),
 ) -> list[Dispute]:
     """What different people told (corrections, things to remember) on one subject that differs in what is exact.
+
+    So do the pairs of ids `open_still`: one corrects an answer that told the other.
 
     The same person's newer word simply replaces the older (select.overridden does that). Between two people the one with
     more weight is studied tonight: an admin's word, then the number of thumbs for it, then the newer; the other is
@@ -59,7 +63,8 @@ def disputes(
             same_subject = same_answer or likeness >= _SAME_SUBJECT
             # What would override the other were it one's own word is another's word to weigh.
             overriding = select.overrides(a, b, likeness) or select.overrides(b, a, likeness)
-            if not overriding and not (same_subject and contradict(a.statement, b.statement)):
+            against = overriding or (same_subject and contradict(a.statement, b.statement))
+            if not against and frozenset((a.id, b.id)) not in open_still:
                 continue
             weaker, stronger = sorted((a, b), key=lambda m: _weight(m, thumbs, roles or {}))
             lost.add(weaker.id)

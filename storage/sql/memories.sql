@@ -233,8 +233,8 @@ ORDER BY greatest(m.said_at, o.said_at) DESC, m.id DESC;
 SELECT id, against FROM memories WHERE id IN (%(one)s, %(other)s) AND reason IS NULL ORDER BY id FOR UPDATE;
 
 -- name: end_dispute
--- Let stand again one side of a dispute, and who was held back against the other
-UPDATE memories SET conflict = NULL, against = NULL WHERE id IN (%(keep)s, %(drop)s) OR against = %(drop)s;
+-- Let stand again both sides of a dispute; who was held back against one that gave way is let go by a trigger
+UPDATE memories SET conflict = NULL, against = NULL WHERE id IN (%(keep)s, %(drop)s);
 
 -- name: learnt
 -- What the weights have learnt and these audiences may hear, what was learnt last first; else what was said last

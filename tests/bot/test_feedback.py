@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bot.feedback import EmptyCorrection, NothingToForget, TakenBack, is_correction, statement_of
-from bot.settling import NotYours
+from bot.settling import NotYours, dispute_of
+from bot.wording import disputed
 from storage import answers, feedback, sources, teams
 from storage.answers import Answer, Citation, NewAnswer
 from storage.errors import NotFound, UnknownAnswer
@@ -180,6 +181,42 @@ async def test_another_persons_word_that_was_told_does_not_give_way(school: Scho
     assert await school.memories("retracted") == []
     await takes.correct(answer.id, nora, "No, it's Petra.", "test", "c2")
     assert [m.id for m in await school.memories("retracted")] == [first.id]
+
+
+@pytest.mark.parametrize(("role", "holds", "held_back"), [("member", "Hanna", "Jonas"), ("admin", "Jonas", "Hanna")])
+async def test_who_corrects_anothers_word_is_told_which_of_the_two_holds_and_it_does(
+    school: School, role: str, holds: str, held_back: str
+) -> None:
+    """Nora's word was told, Ola corrects it: at once one is held back, and the night weighs them alike."""
+    nora, ola, takes = await school.person("Nora", role), await school.person("Ola"), school.feedbacks()
+    first = await takes.remember("Expenses above 300 euros are approved by Jonas.", nora, "test", "r1")
+    assert await dispute_of(school.database, school.team, first) is None
+    answer = await recited(school, MONEY, first.statement)
+    memory = await takes.correct(answer.id, ola, "No, it's Hanna.", "test", "c1")
+    dispute = await dispute_of(school.database, school.team, memory)
+    assert dispute is not None and holds in dispute.kept.statement and held_back in dispute.held_back.statement
+    said = disputed(dispute, memory.id)
+    assert "Nora told me: “Expenses above 300 euros are approved by Jonas.”" in said
+    assert ("Noted, but held back" in said) == (holds == "Jonas") == (memory.conflict is not None)
+    for _ in range(2):
+        text = (await ask(school.colleague(), MONEY)).text
+        assert holds in text and held_back not in text
+        night = await school.night()
+        assert len(night.report["conflicts"]) == 1
+
+
+async def test_the_other_word_holds_again_once_the_one_that_weighs_more_is_gone(school: School) -> None:
+    nora, ola, takes = await school.person("Nora"), await school.person("Ola"), school.feedbacks()
+    first = await takes.remember("Expenses above 300 euros are approved by Jonas.", nora, "test", "r1")
+    answer = await recited(school, MONEY, first.statement)
+    second = await takes.correct(answer.id, ola, "No, it's Hanna.", "test", "c1")
+    assert "Jonas" not in (await ask(school.colleague(), MONEY)).text
+    await takes.retract("test", "c1")
+    assert "Jonas" in (await ask(school.colleague(), MONEY)).text
+    await takes.correct(answer.id, ola, "No, it's Hanna.", "test", "c2")
+    assert "Jonas" not in (await ask(school.colleague(), MONEY)).text
+    await takes.forget(second.id, ola)
+    assert "Jonas" in (await ask(school.colleague(), MONEY)).text
 
 
 async def test_beside_another_persons_word_nothing_else_that_was_told_gives_way(school: School) -> None:

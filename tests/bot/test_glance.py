@@ -110,7 +110,7 @@ async def test_what_became_of_each_word_and_who_is_in_dispute(school: School) ->
     theirs = await takes.remember(HANNA, ola, "test", "r7")
     assert fates((await glance(school, nora)).corrections) == [
         ("The password of the build server is Tr0ub4dor&3-horse.", "kept", ""), (OFFER, "kept", ""),
-        (JONAS, "tonight", ""), (new.statement, "tonight", ""), (old.statement, "overridden", new.statement),
+        (JONAS, "disputed", HANNA), (new.statement, "tonight", ""), (old.statement, "overridden", new.statement),
     ]  # fmt: skip
     assert fates((await glance(school, ola)).corrections) == [(HANNA, "tonight", "")]
     await school.night()
