@@ -4,7 +4,8 @@ import re
 from datetime import UTC, datetime
 
 from bot.emoji import meanings, named
-from bot.settling import NotYours, weigh
+from bot.settling import NotYours
+from bot.weighing import weigh
 from learner.engine.embedder import Embedder
 from learner.recall import adds, embed_statements, match
 from learner.study import select
@@ -119,7 +120,7 @@ class Feedbacks:
 
         `at` is the surface's time of it, by which a later word holds against an earlier one that arrives after it.
         What it contradicts gives way at once, and of the memories that the answer told the one it is about. Against another
-        person's word it is weighed (bot/settling.py): one of the two is held back.
+        person's word it is weighed (bot/weighing.py): one of the two is held back.
         Raises EmptyCorrection, TakenBack, UnknownAnswer.
         """
         statement = self._checked(text)

@@ -3,12 +3,8 @@
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bot.overview import Conflict, Side
-from learner.study import preferences
-from storage import audiences, feedback, memories, persons
+from storage import audiences, memories, persons
 from storage.database import Connection, Database
 from storage.errors import NightschoolError, NotFound
 from storage.memories import Memory
@@ -45,28 +41,6 @@ async def dispute_of(database: Database, team: Team, memory: Memory) -> Conflict
     async with database.team(team.id) as connection:
         found = await conflicts(connection, [memory.audience_id], await unnamed(connection))
     return next((one for one in found if memory.id in (one.kept.memory_id, one.held_back.memory_id)), None)
-
-
-async def weigh(
-    connection: Connection,
-    memory: Memory,
-    others: Sequence[Memory],
-    vectors: NDArray[np.float32],
-    about: Memory | None = None,
-) -> Memory:
-    """Weighs a new word against `others`' by the night's own rule and holds the weaker back at once; returns the new one.
-
-    `vectors` (1 + n, d) are the memory's and theirs. `about` is the one that an answer told and this one corrects: the two
-    are against each other, whatever they say.
-    """
-    standing = [e for m in (memory, *others) if m.answer_id for e in await feedback.of_answer(connection, m.answer_id)]
-    roles = await preferences.roles_of(connection, [memory, *others])
-    corrected = frozenset({frozenset((memory.id, about.id))} if about else ())
-    for dispute in preferences.disputes([memory, *others], vectors, standing, roles, corrected):
-        if memory.id in (dispute.kept, dispute.held_back):
-            await memories.set_conflict(connection, dispute.held_back, dispute.words, dispute.kept)
-    [weighed] = await memories.of_ids(connection, [memory.id])
-    return weighed
 
 
 async def settle(
