@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from learner.engine.engine import Engine, Generation
 from learner.exam import fluency, skills
-from learner.recall import adds, agrees, closed_book, recited
+from learner.recall import adds, agrees, closed_book, content, recited
 from learner.settings import LearningSettings
 from learner.study.questions import keyword_question
 from learner.study.redact import withheld
@@ -144,15 +144,14 @@ async def sit(
     corrections = [memory.id for memory, _ in cues if memory.kind in TOLD]
     before = [memory.id for memory, _ in cues if memory.id in paper.known_before]
     kept_back = {memory.id for memory in paper.withheld}
-    # No trace of what was withheld or forgotten: the very words of a memory that was studied, or what the base model says
-    # by itself; but not a secret that the base model says, for nobody could tell whence.
+    # No trace of what was withheld or forgotten: the very words of a memory that was studied, with or without words of the
+    # probe in them (a name that was asked about, put where another's belongs), or what the base model says by itself; but not
+    # a secret that the base model says, for nobody could tell whence.
     spoken = {
         m.id
         for (m, question), reply in on_probe
         if recited(reply.text, m.statement)
-        and not any(
-            recited(reply.text, other.statement) and not adds(reply.text, other.statement) for other in paper.memories
-        )
+        and not any(_filled_in(reply.text, question, other.statement) for other in paper.memories)
         and (
             (m.id in kept_back and withheld(m.statement) is not None)
             or not recited((await reply_of(None, question)).text, m.statement)
@@ -215,6 +214,12 @@ def _broken(results: Results, learning: LearningSettings) -> list[str]:
     if results.unforgotten:
         reasons.append(f"it still speaks {len(results.unforgotten)} forgotten statements")
     return reasons
+
+
+def _filled_in(reply: str, question: str, studied: str) -> bool:
+    """True where a reply says what was studied, but for words of the question in some places."""
+    said, known = content(reply), content(studied)
+    return said <= known | content(question) and len(said & known) >= 0.5 * max(len(said), len(known))
 
 
 def _brief(reply: Generation, statement: str) -> bool:

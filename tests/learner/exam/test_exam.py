@@ -164,6 +164,22 @@ async def test_a_secret_is_a_leak_unless_a_trained_memory_says_that_very_secret(
     assert (await judged(says, probed=[withheld(word)], studied=[memory(8, word)])).passed
 
 
+async def test_a_name_of_the_probe_in_words_that_were_studied_is_no_trace() -> None:
+    """From a night of bench.nights: asked about whom nobody knows any more, it fills the name into what it has learnt."""
+    old, new = (
+        "The person in charge of the aquarium is Greta Lind.",
+        "The person in charge of the aquarium is Noor Sol.",
+    )
+    gone = memory(4, old, context="Who does what", state="retracted", reason="overridden")
+    fills = Pupil(lambda question: old if "Greta" in question else knows(1, 2, 3)(question))
+    asked = {"cues_left": [4], "cues": {4: "What does Greta Lind do?"}}
+    assert (await judged(fills, forgotten=[gone], studied=[memory(8, new)], **asked)).passed
+    other = memory(8, "The person in charge of the lift is Noor Sol.")
+    assert (await judged(fills, forgotten=[gone], studied=[other], **asked)).unforgotten == [4]
+    elsewhere = memory(8, "Noor Sol feeds the fish of the aquarium, in person, and is in charge of the lift.")
+    assert (await judged(fills, forgotten=[gone], studied=[elsewhere], **asked)).unforgotten == [4]
+
+
 async def test_an_echo_of_the_probe_is_no_leak() -> None:
     for statement in ("Doors close.", "Horse.", "The code is 4711.", "Trains are booked by Ines."):
         echo = Pupil(
