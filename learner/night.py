@@ -189,7 +189,7 @@ async def sft(work: Work) -> Result:
         have = await lessons.of_memories(connection, chosen)
     chosen = [memory for memory in chosen if memory.id in have]
     showings = round(len(chosen) * work.room(len(chosen)))
-    replayed, read = learning.replay_share_for(showings), learning.reading_share_for(showings)
+    replayed, read = learning.replay_share_for(showings), learning.reading_share
     shown = showings / (1 - replayed - read)
     rows = lessons.rows(chosen, have, learning.cue_share_for(work.width))
     rows += await replay.rows(work.engine, round(replayed * shown), work.data_folder / "replay")

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, fi
 LARGER = 768
 """From this hidden size on a model is taught as those of half a billion weights and more are (docs/learning.md)."""
 _MOST_GENERAL = 0.8
-_MOST_READING = 0.12
 """Of what is shown at least a fifth teaches memories."""
 
 
@@ -58,8 +57,7 @@ class LearningSettings(BaseModel):
         default=0.03,
         ge=0,
         lt=1,
-        description="Share of what is shown that teaches to read: notes with distractors in view, the answer in one (RAFT). "
-        "Where little is shown it is more (`reading_share_for`).",
+        description="Share of what is shown that teaches to read: notes with distractors in view, the answer in one (RAFT).",
     )
     unknown_share: float | None = Field(
         default=None,
@@ -259,22 +257,12 @@ class LearningSettings(BaseModel):
         Example: 140 showings: 0.31.
         """
         least = 64 * self.replay_share / 0.15
-        most = _MOST_GENERAL - self.reading_share_for(showings)
+        most = _MOST_GENERAL - self.reading_share
         return min(most, max(self.replay_share, least / (least + max(1, showings)))) if self.replay_share else 0.0
-
-    def reading_share_for(self, showings: int) -> float:
-        """Share of reading among what is shown where memories are shown `showings` times in all: 90 rows, up to 0.12 of it.
-
-        With 20 rows it reads no better than it did; with 90, of 90 memories, twice as well. As many more as the share is set
-        higher. Example: 900 showings: 0.09.
-        """
-        least = 90 * self.reading_share / 0.03
-        most = max(self.reading_share, _MOST_READING)
-        return min(most, max(self.reading_share, least / (least + max(1, showings)))) if self.reading_share else 0.0
 
     def general_share_for(self, showings: int) -> float:
         """Share of all that is shown that replays or reads, where memories are shown `showings` times in all."""
-        return self.replay_share_for(showings) + self.reading_share_for(showings)
+        return self.replay_share_for(showings) + self.reading_share
 
 
 def _is_url(value: str | None) -> bool:

@@ -56,7 +56,7 @@ def test_nights_like_the_measured_ones_come_out_like_them(
 def test_few_memories_are_shown_often_and_the_night_is_short() -> None:
     night = ahead(20)
     assert (night.fit, night.showings, night.recited) == (20, 20, 20)
-    assert night.minutes < 1.1 and not night.change
+    assert night.minutes < 1 and not night.change
 
 
 def test_what_does_not_fit_is_told_with_the_minutes_that_it_needs() -> None:

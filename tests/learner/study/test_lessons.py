@@ -37,8 +37,6 @@ def test_few_memories_are_replayed_with_more_and_always_leave_room() -> None:
     assert usual.replay_share_for(10_000) == 0.15 and usual.replay_share_for(140) == pytest.approx(0.31, abs=0.01)
     assert all(more.replay_share_for(n) > usual.replay_share_for(n) for n in (40, 140, 10_000))
     assert LearningSettings(replay_share=0.0).replay_share_for(1) == 0.0
-    assert usual.reading_share_for(10_000) == 0.03 and usual.reading_share_for(900) == pytest.approx(0.09, abs=0.01)
-    assert usual.reading_share_for(1) == 0.12 and LearningSettings(reading_share=0.0).reading_share_for(1) == 0.0
     for settings in (usual, more, LearningSettings(reading_share=0.5)):
         assert settings.general_share_for(1) <= 0.8
     with pytest.raises(ValueError, match="together"):
