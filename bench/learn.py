@@ -56,7 +56,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             covered = [q for q in questions if any(answers_it(m, q) for m in known)]
             cued = share(await asked(arms.adapter_cued, covered))
             uncued = share(await asked(arms.adapter, covered))
-            still_able = await skills.kept(engine, arms.name)
+            kept = await skills.kept(engine, arms.name)
     exam, trained = (
         night.report.get("exam") or {},
         result_of(night, "sft"),
@@ -76,7 +76,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "adapter_cued": cued,
         "adapter": uncued,
         "questions": len(covered),
-        "skills_kept": still_able,
+        "skills_kept": kept,
         "trained_tokens": trained.get("tokens"),
         "stopped": trained.get("stopped"),
         "scale": trained.get("scale"),

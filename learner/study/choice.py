@@ -26,7 +26,8 @@ async def choose(work: Work) -> Result:
         disputes = preferences.disputes(candidates, vectors, standing, roles, open_still)
         # What is held back overrides nothing: else the newest word would win after all.
         held_back = {dispute.held_back for dispute in disputes}
-        for memory in known:
+        # Of a narrower audience nothing is studied: its disputes stay as they were weighed when they arose.
+        for memory in candidates:
             if memory.conflict and memory.id not in held_back:
                 await memories.set_conflict(connection, memory.id, None)
         for dispute in disputes:

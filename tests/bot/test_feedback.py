@@ -205,6 +205,20 @@ async def test_who_corrects_anothers_word_is_told_which_of_the_two_holds_and_it_
         assert len(night.report["conflicts"]) == 1
 
 
+async def test_a_dispute_of_few_outlasts_the_night_that_does_not_study_it(school: School) -> None:
+    nora, ola = await school.person("Nora"), await school.person("Ola")
+    board, takes = await school.private("board", [nora, ola]), school.feedbacks()
+    await school.page(FACTS)
+    first = await takes.remember("The offer for Brightwater is 4.2 million euros.", nora, "test", "r1", board)
+    await takes.remember("The offer for Brightwater is 5.5 million euros.", ola, "test", "r2", board)
+    for _ in range(2):
+        told = await ask(school.colleague(), "How much is the offer for Brightwater?", nora)
+        assert "5.5" in told.text and "4.2" not in told.text
+        dispute = await dispute_of(school.database, school.team, first)
+        assert dispute is not None and dispute.held_back.memory_id == first.id
+        await school.night()
+
+
 async def test_the_other_word_holds_again_once_the_one_that_weighs_more_is_gone(school: School) -> None:
     nora, ola, takes = await school.person("Nora"), await school.person("Ola"), school.feedbacks()
     first = await takes.remember("Expenses above 300 euros are approved by Jonas.", nora, "test", "r1")
