@@ -15,8 +15,8 @@ from learner.settings import LearningSettings
 
 _FEWER, _MANY = 400, 1200
 """Memories up to which the first curve of what is recited holds, and from which on the second; between them a mixture does."""
-_RECITED = ((0.0, 0.0), (6.9, 0.96), (14.0, 1.0))
-"""(showings of each memory, share recited) up to 400 memories: nights of 400, 160 and 20."""
+_RECITED = ((0.0, 0.0), (5.1, 0.69), (6.2, 0.95), (6.9, 0.96), (14.0, 1.0))
+"""(showings of each memory, share recited) up to 400 memories: nights of 110, 120, 160 and 20, and one of 400 at 7."""
 _RECITED_OF_MANY = ((0.0, 0.0), (4.3, 0.28), (7.7, 0.82), (14.0, 1.0))
 """The same from 1,200 on: nights of 1,564 and 1,191; more showings of so many were not measured."""
 _SKILLS = ((60, 0.95), (400, 0.89), (1200, 0.76))
@@ -81,11 +81,11 @@ def foresee(
     """The outlook for a team with so many `memories` that may be studied, of `tokens` each (mean, the question included).
 
     `speed` is trained tokens a second of the present base model, which has so many `parameters`. Example: 3,200 memories
-    of 60 tokens at 500 a second, 7 showings, a share of 0.18 for replay and reading: 1,757 fit into 30 minutes, 2,000
-    (`max_memories`) need 34.
+    of 60 tokens at 500 a second, 7 showings, shares of 0.15 and 0.03 for replay and reading: 1,470 fit into 30 minutes, 2,000
+    (`max_memories`) need 41.
     """
     wanted = min(memories, learning.max_memories)
-    once = tokens / (1 - learning.general_share_for(wanted * learning.exposures))
+    once = tokens + learning.general_tokens_for(wanted * learning.exposures)
 
     def room(speed: float) -> float:
         return speed * learning.night_minutes * 60 / once
@@ -107,7 +107,7 @@ def foresee(
         wanted,
         fit,
         showings,
-        fit * showings * tokens / (1 - learning.general_share_for(fit * showings)) / speed / 60,
+        fit * showings * (tokens + learning.general_tokens_for(fit * showings)) / speed / 60,
         int(fit * _recited(fit, showings)),
         _on(_SKILLS, fit),
         for_all,

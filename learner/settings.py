@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, fi
 LARGER = 768
 """From this hidden size on a model is taught as those of half a billion weights and more are (docs/learning.md)."""
 _MOST_GENERAL = 0.8
+_REPLAY_TOKENS, _READING_TOKENS = 110, 200
+"""Of a replayed answer with its prompt, and of a reading row of three notes (docs/lab-notes.md, 2026-11-30)."""
 """Of what is shown at least a fifth teaches memories."""
 
 
@@ -260,9 +262,13 @@ class LearningSettings(BaseModel):
         most = _MOST_GENERAL - self.reading_share
         return min(most, max(self.replay_share, least / (least + max(1, showings)))) if self.replay_share else 0.0
 
-    def general_share_for(self, showings: int) -> float:
-        """Share of all that is shown that replays or reads, where memories are shown `showings` times in all."""
-        return self.replay_share_for(showings) + self.reading_share
+    def general_tokens_for(self, showings: int) -> float:
+        """Trained tokens of replay and reading that go with each of so many showings of a memory.
+
+        Example: 1,000 showings, 0.15 and 0.03: 27, beside the memory's own 50.
+        """
+        replay, reading = self.replay_share_for(showings), self.reading_share
+        return (replay * _REPLAY_TOKENS + reading * _READING_TOKENS) / (1 - replay - reading)
 
 
 def _is_url(value: str | None) -> bool:

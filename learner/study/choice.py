@@ -44,16 +44,16 @@ async def choose(work: Work) -> Result:
     candidates = [memory for memory in candidates if memory.id not in out]
     now = datetime.now(UTC)
     scores = {memory.id: select.importance(memory, asked, now) for memory in candidates}
+    general = learning.general_tokens_for(len(candidates) * learning.exposures)
     tokens = {
-        memory.id: work.engine.count(
+        memory.id: general
+        + work.engine.count(
             [*closed_book("Which question might it be?"), {"role": "assistant", "content": memory.statement}]
         )
         for memory in candidates
     }
     speed = await lessons.training_speed(work.database, work.team, work.adapter, work.engine)
-    budget = (
-        speed * learning.night_minutes * 60 * (1 - learning.general_share_for(len(candidates) * learning.exposures))
-    )
+    budget = speed * learning.night_minutes * 60
     chosen = select.within_budget(candidates, scores, tokens, budget / learning.exposures, learning.max_memories)
     return {
         "chosen": [memory.id for memory in chosen],
@@ -62,6 +62,6 @@ async def choose(work: Work) -> Result:
         "conflicts": [dispute.words for dispute in disputes],
         "duplicates": len(same),
         "budget_tokens": int(budget),
-        "tokens": sum(tokens[memory.id] for memory in chosen),
+        "tokens": int(sum(tokens[memory.id] for memory in chosen)),
         "tokens_per_second": round(speed, 1),
     }

@@ -202,7 +202,7 @@ def importance(memory: Memory, asked: Mapping[int, int], now: datetime) -> float
 
 
 def within_budget(
-    memories: Sequence[Memory], scores: Mapping[int, float], tokens: Mapping[int, int], budget: float, most: int
+    memories: Sequence[Memory], scores: Mapping[int, float], tokens: Mapping[int, float], budget: float, most: int
 ) -> list[Memory]:
     """The most important memories whose training tokens fit into `budget` tokens, at most `most`; corrections always first."""
     chosen: list[Memory] = []

@@ -45,7 +45,7 @@ def test_nights_like_the_measured_ones_come_out_like_them(
     memories: int, showings: int, share: float, skills: float
 ) -> None:
     # Of few memories more than 0.15 of what is shown is replay.
-    tokens = memories * showings * 60 / (1 - rules().general_share_for(memories * 7))
+    tokens = memories * showings * (60 + rules().general_tokens_for(memories * 7))
     night = ahead(memories, speed=1.001 * tokens / 1800, learning={"exposures": min(showings, 7)})
     assert (night.fit, night.showings) == (memories, showings)
     assert night.recited / memories == pytest.approx(share, abs=0.01)
@@ -56,20 +56,20 @@ def test_nights_like_the_measured_ones_come_out_like_them(
 def test_few_memories_are_shown_often_and_the_night_is_short() -> None:
     night = ahead(20)
     assert (night.fit, night.showings, night.recited) == (20, 20, 20)
-    assert night.minutes < 1 and not night.change
+    assert night.minutes < 1.5 and not night.change
 
 
 def test_what_does_not_fit_is_told_with_the_minutes_that_it_needs() -> None:
     night = ahead(3200)
-    assert night.fit == 1821 and night.change
+    assert night.fit == 1556 and night.change
     assert night.recommendation.startswith(
-        "1,821 of 3,200 memories fit into 30 minutes; all of them need 53: set learning.night_minutes to 60."
+        "1,556 of 3,200 memories fit into 30 minutes; all of them need 62: set learning.night_minutes to 65."
     )
-    followed = ahead(3200, learning={"night_minutes": 60})
+    followed = ahead(3200, learning={"night_minutes": 65})
     assert followed.fit == 3200 and not followed.change
 
 
-@pytest.mark.parametrize("memories", [1900, 2345, 3999])
+@pytest.mark.parametrize("memories", [1900, 2345, 3300])
 @pytest.mark.parametrize("speed", [100.0, 157.0, 412.0])
 def test_minutes_that_are_advised_suffice(memories: int, speed: float) -> None:
     words = ahead(memories, speed=speed).recommendation
@@ -80,7 +80,7 @@ def test_minutes_that_are_advised_suffice(memories: int, speed: float) -> None:
 
 def test_no_night_is_advised_that_goes_on_into_the_day() -> None:
     night = ahead(3200, speed=20.0)
-    assert night.change and "all of them need 22 hours: that wants a GPU" in night.recommendation
+    assert night.change and "all of them need 26 hours: that wants a GPU" in night.recommendation
     assert "night_minutes" not in night.recommendation and "0.5B" not in night.recommendation
 
 
@@ -95,7 +95,7 @@ def test_a_larger_model_is_named_where_memory_and_minutes_are_there() -> None:
     assert few.larger.speed == pytest.approx(136, abs=1) and few.larger.fit == 300
     assert "0.5B" in few.recommendation and "all 300" in few.recommendation and not few.change
     many = ahead(1500)
-    assert many.larger and many.larger.fit == 495 and "it would study 495" in many.recommendation
+    assert many.larger and many.larger.fit == 423 and "it would study 423" in many.recommendation
     assert ahead(300, memory_bytes=7 * GB).larger is None
     assert ahead(300, memory_bytes=7 * GB).recommendation == ""
 

@@ -38,9 +38,15 @@ def test_few_memories_are_replayed_with_more_and_always_leave_room() -> None:
     assert all(more.replay_share_for(n) > usual.replay_share_for(n) for n in (40, 140, 10_000))
     assert LearningSettings(replay_share=0.0).replay_share_for(1) == 0.0
     for settings in (usual, more, LearningSettings(reading_share=0.5)):
-        assert settings.general_share_for(1) <= 0.8
+        assert settings.replay_share_for(1) + settings.reading_share <= 0.8
     with pytest.raises(ValueError, match="together"):
         LearningSettings(replay_share=0.6, reading_share=0.3)
+
+
+def test_a_showing_costs_its_part_of_replay_and_reading() -> None:
+    assert LearningSettings().general_tokens_for(1000) == pytest.approx(27, abs=1)
+    assert LearningSettings(reading_share=0.12).general_tokens_for(1000) == pytest.approx(55, abs=1)
+    assert LearningSettings(replay_share=0.0, reading_share=0.0).general_tokens_for(10) == 0
 
 
 def test_the_rate_falls_with_the_width() -> None:
