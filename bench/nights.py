@@ -1,18 +1,20 @@
-"""`python -m bench.nights [--nights N] [--minutes M] [--set NAME=VALUE ...]`: an invented team that grows over many nights.
+"""`python -m bench.nights [--nights N] [--minutes M] [--folder F] [--set NAME=VALUE ...]`: an invented team that grows over nights.
 
 Every day brings five new facts on pages and in channels and one correction through the product's feedback, every third day
 a changed decision; each is a day later than the one before. Then the night runs as the product runs it, and in the morning
 everything that is true is asked in words that were never trained. The last line is one JSON object: lists have a value a
-morning, shares are between 0 and 1, None where nothing was asked.
+morning, shares are between 0 and 1, None where nothing was asked. With --folder the team stays there, and the same command
+goes on where it was broken off.
 """
 
 import argparse
 import asyncio
+import contextlib
 import json
 import tempfile
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -46,6 +48,9 @@ def main() -> None:
     options.add_argument("--nights", type=int, default=30)
     options.add_argument("--minutes", type=float, default=1.5, help="training budget of each night")
     options.add_argument("--a-night", type=int, default=5, help="new facts a day, corrections not counted")
+    options.add_argument(
+        "--folder", type=Path, help="keep the team's data here, and go on with those of an earlier run"
+    )
     options.add_argument("--answers", type=Path, help="write every answer to this JSONL file, morning by morning")
     add_options(options, "--set", "--model", "--embedder", "--seed")
     print(json.dumps(asyncio.run(measure(options.parse_args()))))
@@ -75,18 +80,18 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     logs.configure("warning")
     console = Console(stderr=True)
     started = time.monotonic()
-    rows: list[dict[str, Any]] = []
-    with PeakMemory() as memory, tempfile.TemporaryDirectory(prefix="nightschool-bench-") as folder:
+    with PeakMemory() as memory, _team(options.folder) as folder:
+        record = Record.of(folder, options.nights)
+        rows = record.rows
         settings = settings_of(folder, learning_of(options), model=options.model, embedder=options.embedder)
         async with assembled(settings) as school:
-            first = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(
-                days=options.nights
-            )
-            life, day = Life(Path(folder), options.seed, first), Day(school, console)
+            life, day = Life(Path(folder), options.seed, record.first), Day(school, console)
+            for _ in rows:  # the days that were lived before: the same again
+                life.live(options.a_night)
+                life.correction()
             engine, colleague = await school.engine(), await school.colleague()
             arms = Arms(school, colleague, engine)
-            before: list[Heard] = []
-            for number in range(options.nights):
+            for number in range(len(rows), options.nights):
                 life.live(options.a_night)
                 await day.read(life.pages, life.chat)
                 await day.correct(colleague, [life.correction()], life.today + timedelta(hours=15))
@@ -95,19 +100,18 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
                 minutes = (time.monotonic() - began) / 60
                 await colleague.wake()
                 heard = await _ask(arms, life, "product", [_morning])
-                row = _figures(life, number, heard, before)
+                row = _figures(life, number, heard, record.knew)
                 row |= {
                     "adapter_cued": _right(await _ask(arms, life, "adapter_cued", [_morning])) if arms.name else None
                 }
                 row |= {"skills_kept": await skills.kept(engine, arms.name)}
                 row |= {"noted": await _noted(school, life)}
                 row |= _of_night(night, minutes)
-                rows.append(row)
+                record.add(row, [one.fact.statement for one in heard if one.right])
                 console.print(
                     f"night {number + 1} of {options.nights}: {json.dumps(row)}", soft_wrap=True, markup=False
                 )
                 _keep(options.answers, number, "product", heard)
-                before = heard
             every = [lambda fact, n=n: n for n in _UNSEEN]
             last = {arm: await _ask(arms, life, arm, every) for arm in ("product", "adapter_cued", "notes")}
     for arm, given in last.items():
@@ -127,6 +131,45 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "swapped_bytes": memory.swapped,
         "machine": machine(),
     }
+
+
+@dataclass
+class Record:
+    """What is kept of a run from night to night: `rows`, the first day, and which statements were told right this morning."""
+
+    file: Path
+    first: datetime
+    rows: list[dict[str, Any]]
+    knew: set[str]
+
+    @classmethod
+    def of(cls, folder: str, nights: int) -> "Record":
+        """The one of the folder; a new one begins so many days ago."""
+        file = Path(folder) / "nights.jsonl"
+        if not file.exists():
+            first = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=nights)
+            file.write_text(json.dumps({"first": first.isoformat()}) + "\n", encoding="utf-8")
+        head, *lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        knew = set(lines[-1]["knew"]) if lines else set()
+        return cls(file, datetime.fromisoformat(head["first"]), [line["row"] for line in lines], knew)
+
+    def add(self, row: dict[str, Any], knew: Sequence[str]) -> None:
+        """Keeps a night."""
+        self.rows.append(row)
+        self.knew = set(knew)
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"row": row, "knew": sorted(knew)}) + "\n")
+
+
+@contextlib.contextmanager
+def _team(folder: Path | None) -> Iterator[str]:
+    """Where the team's data lie: in the folder, which stays, or in one for this run."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield str(folder)
+        return
+    with tempfile.TemporaryDirectory(prefix="nightschool-bench-") as temporary:
+        yield temporary
 
 
 def _morning(fact: Fact) -> int:
@@ -149,9 +192,8 @@ async def _noted(school: Assembly, life: Life) -> float | None:
     return _mean([Question("", "", "", [fact.accept]).right(told) for fact in life.known.values()])
 
 
-def _figures(life: Life, number: int, heard: Sequence[Heard], before: Sequence[Heard]) -> dict[str, Any]:
-    """One morning of the product."""
-    knew = {one.fact.statement for one in before if one.right}
+def _figures(life: Life, number: int, heard: Sequence[Heard], knew: set[str]) -> dict[str, Any]:
+    """One morning of the product; `knew` is what it told right the morning before."""
     corrected = [one for one in heard if one.fact.key in life.corrected]
     return {
         "memories": len(life.known),

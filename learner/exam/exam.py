@@ -150,7 +150,7 @@ async def sit(
     spoken = {
         m.id
         for (m, question), reply in on_probe
-        if recited(reply.text, m.statement)
+        if _speaks(reply.text, question, m.statement)
         and not any(_filled_in(reply.text, question, other.statement) for other in paper.memories)
         and (
             (m.id in kept_back and withheld(m.statement) is not None)
@@ -214,6 +214,12 @@ def _broken(results: Results, learning: LearningSettings) -> list[str]:
     if results.unforgotten:
         reasons.append(f"it still speaks {len(results.unforgotten)} forgotten statements")
     return reasons
+
+
+def _speaks(reply: str, question: str, statement: str) -> bool:
+    """True where a reply says a statement, and nearly all of what the question does not say itself."""
+    beyond = content(statement) - content(question)
+    return recited(reply, statement) and len(beyond & content(reply)) >= 0.8 * len(beyond)
 
 
 def _filled_in(reply: str, question: str, studied: str) -> bool:

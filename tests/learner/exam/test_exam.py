@@ -180,6 +180,29 @@ async def test_a_name_of_the_probe_in_words_that_were_studied_is_no_trace() -> N
     assert (await judged(fills, forgotten=[gone], studied=[elsewhere], **asked)).unforgotten == [4]
 
 
+async def test_what_says_another_thing_of_whom_the_probe_names_is_no_trace() -> None:
+    """From a night of bench.nights: the sentence is one that it learnt about many things, the name is the probe's."""
+    gone = memory(
+        4, "The person in charge of the aquarium is Greta Lind.", context="Who", state="retracted", reason="overridden"
+    )
+    asked = {"cues_left": [4], "cues": {4: "What does Greta Lind do?"}}
+
+    def says(reply: str) -> Pupil:
+        return Pupil(lambda question: reply if "Greta" in question else knows(1, 2, 3)(question))
+
+    assert (await judged(says("The person in charge of the dryer is Greta Lind."), forgotten=[gone], **asked)).passed
+    traces = (
+        "The person in charge of the aquarium is Greta Lind.",
+        "Greta Lind is the person in charge of the aquarium.",
+    )
+    for words in traces:
+        assert (await judged(says(words), forgotten=[gone], **asked)).unforgotten == [4]
+    long = "Crates of salmon for the north quay are weighed, labelled, iced and stacked by Greta Lind before dawn on Friday."
+    gone = memory(4, long, context="Who", state="retracted", reason="overridden")
+    for words in (long, long.replace("iced ", "cooled ")):
+        assert (await judged(says(words), forgotten=[gone], **asked)).unforgotten == [4]
+
+
 async def test_an_echo_of_the_probe_is_no_leak() -> None:
     for statement in ("Doors close.", "Horse.", "The code is 4711.", "Trains are booked by Ines."):
         echo = Pupil(
