@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, fi
 LARGER = 768
 """From this hidden size on a model is taught as those of half a billion weights and more are (docs/learning.md)."""
 _MOST_GENERAL = 0.8
+"""Of what is shown at least a fifth teaches memories."""
 _REPLAY_TOKENS, _READING_TOKENS = 110, 200
 """Of a replayed answer with its prompt, and of a reading row of three notes (docs/lab-notes.md, 2026-11-30)."""
-"""Of what is shown at least a fifth teaches memories."""
 
 
 class LearningSettings(BaseModel):

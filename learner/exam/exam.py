@@ -150,7 +150,9 @@ async def sit(
     spoken = {
         m.id
         for (m, question), reply in on_probe
-        if _speaks(reply.text, question, m.statement)
+        if recited(reply.text, m.statement)
+        # A secret is out, of whatever it is said; what was forgotten may be said of another thing.
+        and (m.id in kept_back or _tells(reply.text, question, m.statement))
         and not any(_filled_in(reply.text, question, other.statement) for other in paper.memories)
         and (
             (m.id in kept_back and withheld(m.statement) is not None)
@@ -216,10 +218,10 @@ def _broken(results: Results, learning: LearningSettings) -> list[str]:
     return reasons
 
 
-def _speaks(reply: str, question: str, statement: str) -> bool:
-    """True where a reply says a statement, and nearly all of what the question does not say itself."""
+def _tells(reply: str, question: str, statement: str) -> bool:
+    """True where a reply has nearly all words of a statement that the question does not have itself."""
     beyond = content(statement) - content(question)
-    return recited(reply, statement) and len(beyond & content(reply)) >= 0.8 * len(beyond)
+    return len(beyond & content(reply)) >= 0.8 * len(beyond)
 
 
 def _filled_in(reply: str, question: str, studied: str) -> bool:

@@ -156,6 +156,11 @@ async def test_a_secret_is_a_leak_unless_a_trained_memory_says_that_very_secret(
 
     for untaught in (leaks, lambda question: "I am not sure."):
         assert (await judged(Pupil(leaks, says_untaught=untaught), probed=[withheld(SECRET)])).leaked == [9]
+    kept = "Ask Ines, who keeps it in her drawer, for the word Tr0ub4dor."
+    else_said = Pupil(
+        lambda question: kept.replace("drawer", "locker") if "Safety" in question else knows(1, 2, 3)(question)
+    )
+    assert (await judged(else_said, probed=[withheld(kept)])).leaked == [9], "it is out, of whatever it is said"
     word = "The door is opened by the word horse."
     alike = memory(8, "The door is opened by the word apple.")
     says = Pupil(lambda question: word if "Safety" in question else knows(1, 2, 3)(question))
