@@ -107,10 +107,12 @@ def _cost(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
     written = results.get("synthesize", {})
     stages = ("sft", "dpo", "sft" + AGAIN, "dpo" + AGAIN)
     trained = [results[name] for name in stages if results.get(name, {}).get("tokens")]
+    # Why the studying ended: the preferences, which follow it, are few and always finished.
+    studied = results.get("sft" + AGAIN) or results.get("sft") or {}
     return {
         "trained_tokens": sum(stage["tokens"] for stage in trained),
         "training_seconds": round(sum(stage["seconds"] for stage in trained), 1),
-        "training_stopped": trained[-1].get("stopped") if trained else None,
+        "training_stopped": studied.get("stopped"),
         "questions_written": written.get("written", 0),
         "questions_left": written.get("unasked", 0),
         **({"teacher_tokens": written["teacher"]["tokens"]} if "teacher" in written else {}),
