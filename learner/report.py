@@ -54,7 +54,7 @@ async def write(
         "withheld": results["redact"]["withheld"],
         "forgotten": len(unlearnt),
         "teacher": _teacher(results),
-        "cost": _cost(results),
+        "cost": _cost(results, last.get("sft", {})),
     }
     if "exam" in last:
         sat = exam.from_dict(last["exam"])
@@ -103,12 +103,11 @@ def _teacher(results: dict[str, dict[str, Any]]) -> str | None:
     return f"The teacher was away: {why}. The base model wrote what was left." if why else None
 
 
-def _cost(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _cost(results: dict[str, dict[str, Any]], studied: dict[str, Any]) -> dict[str, Any]:
+    """What all tries cost, and why the studying that counts ended, whatever came of the preferences after it."""
     written = results.get("synthesize", {})
     stages = ("sft", "dpo", "sft" + AGAIN, "dpo" + AGAIN)
     trained = [results[name] for name in stages if results.get(name, {}).get("tokens")]
-    # Why the studying ended: the preferences, which follow it, are few and always finished.
-    studied = results.get("sft" + AGAIN) or results.get("sft") or {}
     return {
         "trained_tokens": sum(stage["tokens"] for stage in trained),
         "training_seconds": round(sum(stage["seconds"] for stage in trained), 1),
