@@ -27,14 +27,21 @@ def width(base: Path) -> int:
 
 
 def rows(
-    engine: Engine, facts: Sequence[Fact], row: Callable[[Fact, int], Row], tokens: float, cue_share: float, seed: str
+    engine: Engine,
+    facts: Sequence[Fact],
+    row: Callable[[Fact, int], Row],
+    tokens: float,
+    cue_share: float,
+    seed: str,
+    most: int | None = None,
 ) -> list[Row]:
     """Rows of `tokens` in all, every fact as often as the others; `row` makes that of a fact and one of its questions.
 
-    `cue_share` of them ask the cue. Where not even one round fits, `seed` decides which facts come.
+    `cue_share` of them ask the cue. Where not even one round fits, `seed` decides which facts come. `most`: showings of a fact
+    after which there are no more, even if tokens are left.
     """
     order, made, spent, turn = list(facts), list[Row](), 0.0, 0
-    while order and spent < tokens:
+    while order and spent < tokens and turn != most:
         random.Random(f"{seed} {turn}").shuffle(order)
         by_cue = round((turn + 1) * cue_share) > round(turn * cue_share)
         for fact in order:

@@ -1,8 +1,9 @@
 """`python -m bench.strategies [--strategies a,b] [--nights N] [--a-night K] [--tokens T]`: how to go on from night to night.
 
-Every strategy sees the same facts, K new ones a night and every third night a changed one, and trains the same number of
-tokens a night; then each fact known so far is asked on its cue and in unseen words. No database: cue and statement go to
-the night's own trainer (each fact as often as the others: no spaced repetition, which would favour none), and the engine recites.
+Every strategy sees the same facts, K new ones a night and every third night a changed one, and may train the same number of
+tokens a night, but shows no fact more often than a night does; then each known so far is asked on its cue and in unseen
+words. No database: cue and statement go to the night's own trainer (each fact as often as the others: no spaced repetition,
+which would favour none), and the engine recites.
 
 - `anew`: a new adapter on everything, from the base model (the product's default);
 - `continue`: yesterday's adapter, only what is new;
@@ -59,6 +60,8 @@ from learner.training.trainer import Course
 
 STRATEGIES = ("anew", "continue", "continue+replay", "kl", "weekly", "sparse")
 _CHANGES_EVERY = 3
+_MEMORIES = 0.75
+"""Of the tokens, those for memories: the others are replay's."""
 _FROZEN = "frozen"
 
 
@@ -148,9 +151,9 @@ class Pupil:
             self.frozen, self.week = self.serving, {}
         earlier = [fact for key, fact in self.known.items() if key not in {new.key for new in news}]
         self.week |= {fact.key: fact for fact in news}
-        rows, start = await self._lesson(list(news), earlier)
+        rows, start, strength = await self._lesson(list(news), earlier)
         made = self.folder / str(number)
-        rate = self.learning.learning_rate_for(lesson.width(self.base)) * (self.options.later_rate if start else 1.0)
+        rate = self.learning.learning_rate_for(lesson.width(self.base)) * strength
         rank = self.options.week_rank if self.strategy == "weekly" else None
         began = time.monotonic()
         course = await asyncio.to_thread(
@@ -176,9 +179,9 @@ class Pupil:
         if self.serving is not None:
             await self.engine.unload(self.strategy)
 
-    async def _lesson(self, news: list[Fact], earlier: list[Fact]) -> tuple[list[Row], Path | None]:
-        """Tonight's rows, and the adapter to start from."""
-        tokens = self.options.tokens / (1 + self.learning.replay_share)
+    async def _lesson(self, news: list[Fact], earlier: list[Fact]) -> tuple[list[Row], Path | None, float]:
+        """Tonight's rows, the adapter to start from, and the part of the usual learning rate."""
+        tokens = self.options.tokens * _MEMORIES
         match self.strategy:
             case "anew":
                 rows, start = self._rows(news + earlier, tokens), None
@@ -192,9 +195,12 @@ class Pupil:
                 rows, start = self._rows(news, share) + self._rows(earlier, tokens - share, said), self.serving
             case _:
                 raise SystemExit(f"there is no strategy {self.strategy}: choose of {', '.join(STRATEGIES)}")
-        rows += await replay.rows(self.engine, round(self.learning.replay_share * len(rows)), self.folder)
+        # As in a night: where there is time for more showings than it asks for, a new adapter takes smaller steps.
+        new = self.learning.exposures * len({row["completion"] for row in rows}) / len(rows)
+        general = self.learning.replay_share_for(len(rows))
+        rows += await replay.rows(self.engine, round(len(rows) * general / (1 - general)), self.folder)
         random.Random(self.learning.seed).shuffle(rows)
-        return rows, start
+        return rows, start, self.options.later_rate if start else min(1.0, new)
 
     def _rows(self, facts: Sequence[Fact], tokens: float, answers: dict[str, str] | None = None) -> list[Row]:
         """Rows of `tokens` in all, every fact as often as the others: `cue_share` of them by its cue.
@@ -208,7 +214,8 @@ class Pupil:
 
         # Where not even one round fits (many earlier memories), another part of them comes every night.
         seed = f"{self.learning.seed} {len(self.known)}"
-        return lesson.rows(self.engine, facts, row, tokens, self.learning.cue_share_for(lesson.width(self.base)), seed)
+        learning, cue_share = self.learning, self.learning.cue_share_for(lesson.width(self.base))
+        return lesson.rows(self.engine, facts, row, tokens, cue_share, seed, learning.most_exposures)
 
     async def _serve(self, made: Path) -> None:
         """Puts tonight's adapter to work; files that no later night starts from go."""
