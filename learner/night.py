@@ -188,7 +188,7 @@ async def sft(work: Work) -> Result:
     async with work.database.team(work.team.id) as connection:
         have = await lessons.of_memories(connection, chosen)
     chosen = [memory for memory in chosen if memory.id in have]
-    showings = round(len(chosen) * work.room(len(chosen)))
+    showings = work.needed(len(chosen))
     replayed, read = learning.replay_share_for(showings), learning.reading_share
     shown = showings / (1 - replayed - read)
     rows = lessons.rows(chosen, have, learning.cue_share_for(work.width))

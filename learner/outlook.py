@@ -107,7 +107,7 @@ def foresee(
         wanted,
         fit,
         showings,
-        fit * showings * (tokens + learning.general_tokens_for(fit * showings)) / speed / 60,
+        fit * showings * (tokens + learning.general_tokens_for(fit * learning.exposures)) / speed / 60,
         int(fit * _recited(fit, showings)),
         _on(_SKILLS, fit),
         for_all,

@@ -253,10 +253,10 @@ class LearningSettings(BaseModel):
         return (0.0 if width < LARGER else 0.2) if self.unknown_share is None else self.unknown_share
 
     def replay_share_for(self, showings: int) -> float:
-        """Share of replay among what is shown where memories are shown `showings` times in all: at least 64 replayed answers.
+        """Share of replay among what is shown where memories need so many `showings` in all: at least 64 replayed answers.
 
         With few memories their number, not their share, saves the base model's skills; as many more as the share is set higher.
-        Example: 140 showings: 0.31.
+        Example: 20 memories at 7 showings are 140: 0.31.
         """
         least = 64 * self.replay_share / 0.15
         most = _MOST_GENERAL - self.reading_share

@@ -85,6 +85,13 @@ class Work:
         showings = self.training_seconds / max(1e-9, self.showing_seconds * memories)
         return max(1.0, min(float(self.learning.most_exposures), showings))
 
+    def needed(self, memories: int) -> int:
+        """How many showings so many memories need tonight in all, as far as there is room.
+
+        Few are known long before all that they have room for: replay that was reckoned for those would mostly never come.
+        """
+        return round(memories * min(self.room(memories), self.learning.exposures))
+
     async def chosen(self) -> list[Memory]:
         """The memories under study, as redaction (and then SFT) left them, but for what may not train any more."""
         ids = set(self.results.get(self.stage("sft"), self.results["redact"])["chosen"])

@@ -30,3 +30,8 @@ def test_room_is_what_the_seconds_allow() -> None:
     assert work().room(1000) == pytest.approx(9.6)
     assert work(asked=1350).room(1000) == pytest.approx(4.8)
     assert work().room(10) == 20 and work().room(10**6) == 1
+
+
+def test_what_is_needed_is_less_than_what_few_memories_have_room_for() -> None:
+    assert work().needed(10) == 70 and work().needed(1000) == 7000
+    assert work(asked=1350).needed(1000) == pytest.approx(4800, abs=1), "never more than there is room for"
