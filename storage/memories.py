@@ -317,6 +317,11 @@ async def restore(connection: Connection, gone: Sequence[Reason] = (*_GONE, "sup
         await connection.execute(_SQL["stand_again"], {"ids": [row["id"] for row in rows if row["stands"]]})
 
 
+async def overridden_by(connection: Connection, id: int) -> list[Memory]:
+    """What a memory overrides, the oldest first."""
+    return [made(Memory, row) for row in await (await connection.execute(_SQL["overridden_by"], {"id": id})).fetchall()]
+
+
 async def overriders(connection: Connection) -> set[int]:
     """Ids of the memories that override another one."""
     return {row["id"] for row in await (await connection.execute(_SQL["overriders"])).fetchall()}

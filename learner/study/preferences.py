@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from learner.recall import closed_book, contradict
+from learner.recall import closed_book, contradict, leans
 from learner.study import select
 from learner.study.redact import withheld
 from storage import answers, feedback, memories, persons, preferences
@@ -60,7 +60,8 @@ def disputes(
                 continue
             same_answer = a.answer_id is not None and a.answer_id == b.answer_id
             likeness = float(vectors[one] @ vectors[other])
-            same_subject = same_answer or likeness >= _SAME_SUBJECT
+            named = not (leans(a.statement) or leans(b.statement))
+            same_subject = same_answer or (named and likeness >= _SAME_SUBJECT)
             # What would override the other were it one's own word is another's word to weigh.
             overriding = select.overrides(a, b, likeness) or select.overrides(b, a, likeness)
             against = overriding or (same_subject and contradict(a.statement, b.statement))

@@ -10,7 +10,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from learner.recall import content, exact_parts, openings
+from learner.recall import content, exact_parts, leans, openings
 from storage.memories import Memory
 from storage.passages import Passage
 
@@ -121,6 +121,8 @@ def outdated(passages: Sequence[Passage], vectors: NDArray[np.float32]) -> dict[
 
 
 def _says_otherwise(new: str, old: str, similarity: float, *, told: bool, least: float = 0.0) -> bool:
+    if leans(new) or leans(old):
+        return False
     said, before = exact_parts(new), exact_parts(old)
     # "No longer on Thursdays" says itself which sentence it overrides: that one with the Thursday, or with the blue shelf.
     if similarity >= _OVERRIDES_IF_NAMED and (said | openings(new)) - before and _given_up(new) & before:
@@ -182,6 +184,9 @@ def duplicates(memories: Sequence[Memory], vectors: NDArray[np.float32]) -> dict
 
 
 def _equal_parts(one: Memory, other: Memory) -> bool:
+    # "It's 9:00." is said of one thing and of another: the question that it answers tells which.
+    if (leans(one.statement) or leans(other.statement)) and one.context != other.context:
+        return False
     return exact_parts(one.statement) == exact_parts(other.statement)
 
 

@@ -173,6 +173,10 @@ UPDATE memories SET superseded_by = %(new)s,
   reason = coalesce(reason, 'overridden')
 WHERE id = %(old)s;
 
+-- name: overridden_by
+-- What a memory overrides
+SELECT * FROM memories_told WHERE superseded_by = %(id)s ORDER BY id;
+
 -- name: overriders
 -- The memories that override something
 SELECT DISTINCT superseded_by AS id FROM memories WHERE superseded_by IS NOT NULL;

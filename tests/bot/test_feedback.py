@@ -173,6 +173,41 @@ async def test_of_several_memories_told_only_the_one_meant_gives_way(school: Sch
         assert [m.statement for m in await school.memories("retracted")] == [BINS[2]]
 
 
+async def test_who_corrects_what_was_told_by_mistake_leaves_it_alone(school: School) -> None:
+    """Cleo only said how often, of the lamps; it was told to Edda, who had asked about another thing, and corrects that."""
+    cleo, edda, takes = await school.person("Cleo"), await school.person("Edda"), school.feedbacks()
+    page = "The emergency lamps are inspected every 24 months."
+    await school.page([page])
+    await school.collect()
+    answer = await recited(school, "How often does somebody look at the lights for when the power fails?", page)
+    hers = await takes.correct(answer.id, cleo, "No, it's every 2 months.", "test", "c1")
+    wrong = await recited(
+        school, "How much time passes between two controls of the cold cupboards?", hers.statement, event_id="q2"
+    )
+    fridges = await takes.correct(wrong.id, edda, "The fridges are inspected every 38 weeks.", "test", "c2")
+    stand = {(m.statement, m.conflict) for m in await school.memories("noted")}
+    assert stand == {(hers.statement, None), (fridges.statement, None)}
+    assert [m.superseded_by for m in await school.memories("retracted")] == [hers.id], "the page"
+
+
+async def test_two_corrections_that_only_say_a_value_do_not_meet(school: School) -> None:
+    nora, takes, pages = (
+        await school.person("Nora"),
+        school.feedbacks(),
+        ["The kiosk opens at 9:30.", "The gym opens at 7:15."],
+    )
+    await school.page(pages)
+    await school.collect()
+    for number, (thing, page, time) in enumerate(zip(("kiosk", "gym"), pages, ("10:00", "8:00"), strict=True)):
+        answer = await recited(school, f"At what hour does the {thing} open?", page, event_id=f"q{number}")
+        await takes.correct(answer.id, nora, f"No, it's {time}.", "test", f"c{number}")
+    assert sorted(m.statement for m in await school.memories("noted")) == ["It's 10:00.", "It's 8:00."]
+    answer = await recited(school, "When can I buy something at the kiosk?", "It's 10:00.", event_id="q3")
+    newest = await takes.correct(answer.id, nora, "No, it's 11:15.", "test", "c3")
+    gone = {m.statement: m.superseded_by for m in await school.memories("retracted")}
+    assert gone["It's 10:00."] == newest.id and "It's 8:00." not in gone
+
+
 async def test_another_persons_word_that_was_told_does_not_give_way(school: School) -> None:
     nora, ola, takes = await school.person("Nora"), await school.person("Ola"), school.feedbacks()
     first = await takes.remember("Expenses above 300 euros are approved by Jonas.", nora, "test", "r1")
@@ -502,7 +537,7 @@ async def given(school: School) -> Answer:
         return await answers.save(connection, NewAnswer("test", MONEY, "Marta.", "notes", event_id="q1"))
 
 
-async def recited(school: School, question: str, *statements: str) -> Answer:
+async def recited(school: School, question: str, *statements: str, event_id: str = "q1") -> Answer:
     """An answer that told these memories, as the weights route stores it."""
     told = {memory.statement: memory.id for memory in await school.memories()}
     sources = [Citation("Handbook", "", statement) for statement in statements]
@@ -513,7 +548,7 @@ async def recited(school: School, question: str, *statements: str) -> Answer:
         "weights",
         memory_id=told[statements[0]],
         sources=sources,
-        event_id="q1",
+        event_id=event_id,
     )
     async with school.database.team(school.team.id) as connection:
         return await answers.save(connection, new)

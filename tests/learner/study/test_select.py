@@ -1,5 +1,6 @@
 """Selection: what is newer overrides, each thing once, the important first, and no more than the night can train."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -55,6 +56,17 @@ async def test_newer_overrides_older_whichever_comes_first(embedder: Embedder, o
     before, after = memory(1, old, days_old=30), memory(2, new)
     assert await pairs(embedder, before, after) == [Overridden(old=1, new=2)]
     assert await pairs(embedder, after, before) == [Overridden(old=1, new=2)]
+
+
+async def test_what_only_says_a_value_contradicts_nothing_by_its_likeness(embedder: Embedder) -> None:
+    cars = memory(
+        1, "It's 11:40.", 3, kind="correction", document_id=None, context="At what hour does the post room open?"
+    )
+    post = memory(2, "It's 9:00.", kind="correction", document_id=None, context="At what hour does the car park open?")
+    assert await pairs(embedder, cars, post) == []
+    same = replace(post, statement=cars.statement)
+    vectors = await embed_statements(embedder, [(m.context, m.statement) for m in (cars, same)])
+    assert duplicates([cars, same], vectors) == {}, "the same hour of two things is said of both"
 
 
 async def test_nothing_overrides_within_one_document_nor_what_is_newer(embedder: Embedder) -> None:
