@@ -3,13 +3,12 @@
 import re
 from datetime import UTC, datetime
 
-import numpy as np
-
+from bot.about import meant
 from bot.emoji import meanings, named
 from bot.settling import NotYours
 from bot.weighing import weigh
 from learner.engine.embedder import Embedder
-from learner.recall import adds, embed_statements, leans, match
+from learner.recall import embed_statements, match
 from learner.study import select
 from learner.study.statements import plain
 from storage import answers, audiences, feedback, memories, passages, persons, sources
@@ -38,9 +37,6 @@ _FORGET_SCORE = 0.55
 MOST_CHARACTERS = 2000
 _DIGITS = 18  # of a memory's number: more do not fit into the database's
 _RIVALS = 20
-_ABOUT = 0.45
-"""From which likeness on a correction is about a memory that was told: 96 of 100 are, and 13 of 54 whose answer had told the wrong
-memory; where only a value is said 70 of 100, and 6 of 54 (docs/lab-notes.md, 2026-11-30, sixth session)."""
 
 
 class EmptyCorrection(NightschoolError):
@@ -277,7 +273,7 @@ class Feedbacks:
             gives_way = await self._contradicted(connection, memory, vector)
             about = None
             if answer is not None and given is not None:  # the same event again would turn to the next that was told
-                about = await self._corrected(connection, memory, answer)
+                about = await meant(connection, self._embedder, memory, answer)
             if about is not None and not _disputed(memory, about):
                 gives_way.add(about.id)
             for old in gives_way:
@@ -302,7 +298,7 @@ class Feedbacks:
             vector = (await embed_statements(self._embedder, [(memory.context, memory.statement)]))[0]
             gives_way = await self._contradicted(connection, memory, vector)
             if answer is not None and memory.answer_id == answer.id:
-                about = await self._corrected(connection, memory, answer)
+                about = await meant(connection, self._embedder, memory, answer)
                 gives_way |= {about.id} if about is not None and not _disputed(memory, about) else set()
             for old in gives_way:
                 await memories.supersede(connection, old, id)
@@ -337,37 +333,6 @@ class Feedbacks:
         others = [one.memory for one in await self._rivals(connection, memory, vector) if _disputed(memory, one.memory)]
         vectors = await embed_statements(self._embedder, [(m.context, m.statement) for m in (memory, *others)])
         return await weigh(connection, memory, others, vectors, about)
-
-    async def _corrected(self, connection: Connection, memory: Memory, answer: Answer) -> Memory | None:
-        """The memory that a correction is about, of those that the answer told; none where it says the same or another thing.
-
-        Where the answer told the wrong memory that one is innocent: what a correction is about must be like it together with its
-        question, and like one of the two alone. One that only says a value is about what its question asks.
-        """
-        both, asked, said = await self._embedder.embed(
-            [f"{answer.question} {memory.statement}", answer.question, memory.statement]
-        )
-        quoted = {source.quote for source in answer.sources}
-        near = [one.memory for one in await self._rivals(connection, memory, both)]
-        told = [old for old in near if old.id == answer.memory_id or old.statement in quoted]
-        if not told:
-            return None
-        subjects = await self._embedder.embed([await self._subject(connection, old) for old in told])
-        alone = subjects @ asked
-        if not leans(memory.statement):
-            alone = np.maximum(alone, subjects @ said)
-        likeness = (subjects @ both + alone) / 2
-        nearest = int(likeness.argmax())
-        return (
-            told[nearest] if likeness[nearest] >= _ABOUT and adds(memory.statement, told[nearest].statement) else None
-        )
-
-    async def _subject(self, connection: Connection, memory: Memory) -> str:
-        """What a memory is about: its own words, or those of what it overrode, or the question that it answers."""
-        words = memory
-        while leans(words.statement) and (olds := await memories.overridden_by(connection, words.id)):
-            words = next((old for old in olds if not leans(old.statement)), olds[0])
-        return words.statement if not leans(words.statement) else memory.context or memory.statement
 
     async def _rivals(self, connection: Connection, memory: Memory, vector: Embedding) -> list[Near]:
         """The memories near a new word of its own audience: what few know must not silence what all may know."""

@@ -161,21 +161,22 @@ def content(text: str) -> set[str]:
     return {word.lower() for word in _WORD.findall(text)} - _FUNCTION_WORDS
 
 
-_PRONOUN = re.compile(
-    r"^\W*(?:(?:it|they|he|she)\b|(?:that|this|these|those)(?:['’]s\b|\s+(?:is|are|was|were)\b))", re.IGNORECASE
+_LEANING = re.compile(
+    r"^\W*(?:(?:it|they|he|she)\b|(?:that|this|these|those)(?:['’]s\b|\s+(?:is|are|was|were)\b))|"
+    r"\b(?:it|them|that|this|these|those)\W*$",
+    re.IGNORECASE,
 )
-_SHORT, _LEANING = 3, 8
-"""Words up to which a statement names nothing, and up to which one that begins with a pronoun does not."""
+_FIGURE = re.compile(r"^\W*\d")
 
 
-def leans(statement: str) -> bool:
-    """True where a statement does not say by itself what it is about, as corrections often do: "It's 9:00.", "40 euros."
+def leans(told: str) -> bool:
+    """True where what a person told does not say by itself what it is about: "It's 9:00.", "40 euros.", "Jonas does that."
 
-    Such ones are alike without meaning the same: of pairs on two different things half would contradict each other by their
+    Such words are alike without meaning the same: of pairs on two different things half would contradict each other by their
     likeness, of pairs that name their things one in a hundred (lab notes, 2026-11-30, sixth session).
     """
-    words = len(_WORD.findall(statement))
-    return words <= _SHORT or (words <= _LEANING and bool(_PRONOUN.match(statement)))
+    words = len(told.split())
+    return words <= 2 or (words <= 4 and bool(_FIGURE.match(told))) or (words <= 8 and bool(_LEANING.search(told)))
 
 
 def adds(text: str, other: str) -> bool:

@@ -95,6 +95,8 @@ def overrides(new: Memory, old: Memory, similarity: float) -> bool:
     """
     if not _newer(new, old) or (new.document_id is not None and new.document_id == old.document_id):
         return False
+    if _leans(new) or _leans(old):
+        return False
     return _says_otherwise(new.statement, old.statement, similarity, told=new.kind in TOLD)
 
 
@@ -114,6 +116,8 @@ def outdated(passages: Sequence[Passage], vectors: NDArray[np.float32]) -> dict[
             if passage.document_id is not None and passage.document_id == other.document_id:
                 continue
             told = passage.memory_id is not None
+            if (told and leans(passage.text)) or (other.memory_id is not None and leans(other.text)):
+                break
             if _says_otherwise(passage.text, other.text, alike, told=told, least=_REPEATS):
                 found[old] = max(found.get(old, (0.0, new)), (alike, new))
             break
@@ -121,8 +125,6 @@ def outdated(passages: Sequence[Passage], vectors: NDArray[np.float32]) -> dict[
 
 
 def _says_otherwise(new: str, old: str, similarity: float, *, told: bool, least: float = 0.0) -> bool:
-    if leans(new) or leans(old):
-        return False
     said, before = exact_parts(new), exact_parts(old)
     # "No longer on Thursdays" says itself which sentence it overrides: that one with the Thursday, or with the blue shelf.
     if similarity >= _OVERRIDES_IF_NAMED and (said | openings(new)) - before and _given_up(new) & before:
@@ -137,6 +139,10 @@ def _says_otherwise(new: str, old: str, similarity: float, *, told: bool, least:
         # "On Tuesdays, no longer on Thursdays" names the old value too: then it must be much the same sentence.
         return announced and bool(said - before) and bool(before) and similarity >= _REPEATS
     return bool(said - before) and _alike(said ^ before)
+
+
+def _leans(memory: Memory) -> bool:
+    return memory.kind in TOLD and leans(memory.statement)
 
 
 def _given_up_phrases(text: str) -> list[set[str]]:
@@ -185,7 +191,7 @@ def duplicates(memories: Sequence[Memory], vectors: NDArray[np.float32]) -> dict
 
 def _equal_parts(one: Memory, other: Memory) -> bool:
     # "It's 9:00." is said of one thing and of another: the question that it answers tells which.
-    if (leans(one.statement) or leans(other.statement)) and one.context != other.context:
+    if (_leans(one) or _leans(other)) and one.context != other.context:
         return False
     return exact_parts(one.statement) == exact_parts(other.statement)
 
