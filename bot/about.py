@@ -1,10 +1,10 @@
 """What a correction is about: which of the memories that an answer told."""
 
-from datetime import datetime
+import numpy as np
 
 from learner.engine.embedder import Embedder
-from learner.recall import adds, leans
-from learner.study.select import TOLD
+from learner.recall import adds
+from learner.study.select import TOLD, leaning
 from storage import feedback, memories
 from storage.answers import Answer
 from storage.database import Connection
@@ -24,10 +24,10 @@ async def meant(connection: Connection, embedder: Embedder, memory: Memory, answ
     told = await _told(connection, memory, answer)
     if not told:
         return None
-    words, least = (answer.question, _LIKE_ASKED) if leans(memory.statement) else (memory.statement, _LIKE)
-    both, alone = await embedder.embed([f"{answer.question} {memory.statement}", words])
-    subjects = await embedder.embed([await _subject(connection, old) for old in told])
-    likeness = subjects @ (both + alone) / 2
+    words, least = (answer.question, _LIKE_ASKED) if leaning(memory) else (memory.statement, _LIKE)
+    subjects = [await _subject(connection, old) for old in told]
+    both, alone, *vectors = await embedder.embed([f"{answer.question} {memory.statement}", words, *subjects])
+    likeness = np.array(vectors) @ (both + alone) / 2
     nearest = int(likeness.argmax())
     about = likeness[nearest] >= least and adds(memory.statement, told[nearest].statement)
     return told[nearest] if about else None
@@ -47,21 +47,17 @@ async def _told(connection: Connection, memory: Memory, answer: Answer) -> list[
     standing = {one.id: one for one in found if one.reason is None and one.audience_id == memory.audience_id}
     # What a person told later than this holds against it, not it against that.
     return [
-        one for one in standing.values() if one.id != memory.id and not (one.kind in TOLD and _at(one) > _at(memory))
+        one for one in standing.values() if one.id != memory.id and not (one.kind in TOLD and one.dated > memory.dated)
     ]
-
-
-def _at(memory: Memory) -> datetime:
-    return memory.said_at or memory.created_at
 
 
 async def _subject(connection: Connection, memory: Memory) -> str:
     """What a memory is about: its own words, or those of what it overrode, or the question that it answers."""
     words, seen = memory, {memory.id}
-    while leans(words.statement):
+    while leaning(words):
         olds = [old for old in await memories.overridden_by(connection, words.id) if old.id not in seen]
         if not olds:
             return memory.context or memory.statement
-        words = next((old for old in olds if not leans(old.statement)), olds[0])
+        words = next((old for old in olds if not leaning(old)), olds[0])
         seen.add(words.id)
     return words.statement

@@ -55,6 +55,11 @@ class Memory:
     reason: Reason | None
     source_trains: bool
 
+    @property
+    def dated(self) -> datetime.datetime:
+        """When it was said, else noted."""
+        return self.said_at or self.created_at
+
 
 @dataclass(frozen=True, slots=True)
 class NewMemory:

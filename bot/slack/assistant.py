@@ -68,9 +68,9 @@ class Assistant:
             everyone = (await audiences.whole_team(connection)).id
             asked = await answers.latest(connection, _ASKED)
             learnt = await memories.of_states(connection, ["learnt"])
-            newest = sorted(
-                (m for m in learnt if m.audience_id == everyone), key=lambda m: m.said_at or m.created_at, reverse=True
-            )[:_PROMPTS]
+            newest = sorted((m for m in learnt if m.audience_id == everyone), key=lambda m: m.dated, reverse=True)[
+                :_PROMPTS
+            ]
             cues = await examples.of_memories(connection, [memory.id for memory in newest])
         public = [a.question for a in asked if a.route != "unknown" and a.audience_id in (None, everyone)]
         questions = [*public, *(one.question for one in cues if one.kind == "cue")]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from learner.recall import closed_book, contradict, leans
+from learner.recall import closed_book, contradict
 from learner.study import select
 from learner.study.redact import withheld
 from storage import answers, feedback, memories, persons, preferences
@@ -60,7 +60,7 @@ def disputes(
                 continue
             same_answer = a.answer_id is not None and a.answer_id == b.answer_id
             likeness = float(vectors[one] @ vectors[other])
-            named = not (leans(a.statement) or leans(b.statement))
+            named = not (select.leaning(a) or select.leaning(b))
             same_subject = same_answer or (named and likeness >= _SAME_SUBJECT)
             # What would override the other were it one's own word is another's word to weigh.
             overriding = select.overrides(a, b, likeness) or select.overrides(b, a, likeness)
@@ -84,7 +84,7 @@ def _weight(memory: Memory, thumbs: dict[int, int], roles: dict[int, str]) -> tu
     return (
         roles.get(memory.person_id or 0) == "admin",
         thumbs.get(memory.answer_id or 0, 0),
-        (memory.said_at or memory.created_at).timestamp(),
+        memory.dated.timestamp(),
     )
 
 

@@ -51,6 +51,11 @@ RIVALS_OF_TOLD = 3
 """How many of the memories most like such a word may give way to it."""
 
 
+def leaning(memory: Memory) -> bool:
+    """True where a person told it in words that do not name what they are about."""
+    return memory.kind in TOLD and leans(memory.statement)
+
+
 def may_train(memory: Memory, everyone: int) -> bool:
     """True where the team's adapter may hold a memory tonight: `everyone` (the whole team's audience id) may know it.
 
@@ -95,9 +100,8 @@ def overrides(new: Memory, old: Memory, similarity: float) -> bool:
     """
     if not _newer(new, old) or (new.document_id is not None and new.document_id == old.document_id):
         return False
-    if _leans(new) or _leans(old):
-        return False
-    return _says_otherwise(new.statement, old.statement, similarity, told=new.kind in TOLD)
+    told = (new.kind in TOLD, old.kind in TOLD)
+    return _says_otherwise(new.statement, old.statement, similarity, told=told)
 
 
 def outdated(passages: Sequence[Passage], vectors: NDArray[np.float32]) -> dict[int, int]:
@@ -115,16 +119,17 @@ def outdated(passages: Sequence[Passage], vectors: NDArray[np.float32]) -> dict[
                 continue
             if passage.document_id is not None and passage.document_id == other.document_id:
                 continue
-            told = passage.memory_id is not None
-            if (told and leans(passage.text)) or (other.memory_id is not None and leans(other.text)):
-                break
+            told = (passage.memory_id is not None, other.memory_id is not None)
             if _says_otherwise(passage.text, other.text, alike, told=told, least=_REPEATS):
                 found[old] = max(found.get(old, (0.0, new)), (alike, new))
             break
     return {old: new for old, (_, new) in found.items()}
 
 
-def _says_otherwise(new: str, old: str, similarity: float, *, told: bool, least: float = 0.0) -> bool:
+def _says_otherwise(new: str, old: str, similarity: float, *, told: tuple[bool, bool], least: float = 0.0) -> bool:
+    """`told`: whether a person said the new in so many words, and the old."""
+    if (told[0] and leans(new)) or (told[1] and leans(old)):
+        return False
     said, before = exact_parts(new), exact_parts(old)
     # "No longer on Thursdays" says itself which sentence it overrides: that one with the Thursday, or with the blue shelf.
     if similarity >= _OVERRIDES_IF_NAMED and (said | openings(new)) - before and _given_up(new) & before:
@@ -132,17 +137,13 @@ def _says_otherwise(new: str, old: str, similarity: float, *, told: bool, least:
     if similarity >= _REPEATS and any(len(phrase) > 1 and phrase <= content(old) for phrase in _given_up_phrases(new)):
         return True
     announced = bool(_CHANGE.search(new))
-    needed = _OVERRIDES_IF_ANNOUNCED if announced else _OVERRIDES_IF_TOLD if told else _OVERRIDES
+    needed = _OVERRIDES_IF_ANNOUNCED if announced else _OVERRIDES_IF_TOLD if told[0] else _OVERRIDES
     if similarity < max(needed, least):
         return False
     if before <= said:
         # "On Tuesdays, no longer on Thursdays" names the old value too: then it must be much the same sentence.
         return announced and bool(said - before) and bool(before) and similarity >= _REPEATS
     return bool(said - before) and _alike(said ^ before)
-
-
-def _leans(memory: Memory) -> bool:
-    return memory.kind in TOLD and leans(memory.statement)
 
 
 def _given_up_phrases(text: str) -> list[set[str]]:
@@ -158,11 +159,7 @@ def _given_up(text: str) -> set[str]:
 
 
 def _newer(memory: Memory, other: Memory) -> bool:
-    return _date(memory) > _date(other)
-
-
-def _date(memory: Memory) -> datetime:
-    return memory.said_at or memory.created_at
+    return memory.dated > other.dated
 
 
 def _alike(differing: set[str]) -> bool:
@@ -176,7 +173,7 @@ def duplicates(memories: Sequence[Memory], vectors: NDArray[np.float32]) -> dict
 
     A text seen ten times is emitted a thousand times as often (arXiv 2202.06539), so each thing is studied once.
     """
-    order = sorted(range(len(memories)), key=lambda n: (memories[n].importance, _date(memories[n])), reverse=True)
+    order = sorted(range(len(memories)), key=lambda n: (memories[n].importance, memories[n].dated), reverse=True)
     similarity = vectors @ vectors.T
     kept: list[int] = []
     same: dict[int, int] = {}
@@ -191,7 +188,7 @@ def duplicates(memories: Sequence[Memory], vectors: NDArray[np.float32]) -> dict
 
 def _equal_parts(one: Memory, other: Memory) -> bool:
     # "It's 9:00." is said of one thing and of another: the question that it answers tells which.
-    if (_leans(one) or _leans(other)) and one.context != other.context:
+    if (leaning(one) or leaning(other)) and one.context != other.context:
         return False
     return exact_parts(one.statement) == exact_parts(other.statement)
 
@@ -206,7 +203,7 @@ def importance(memory: Memory, asked: Mapping[int, int], now: datetime) -> float
     score += math.log1p(asked.get(memory.id, 0))
     score += 1.0 if exact_parts(memory.statement) else 0.0
     score += 1.0 if _RULE.search(memory.statement) else 0.0
-    days = max(0.0, (now - _date(memory)).total_seconds() / 86400)
+    days = max(0.0, (now - memory.dated).total_seconds() / 86400)
     score += math.exp(-days / 365)
     # Long statements cost more to learn and are recited less surely.
     return score - max(0, len(memory.statement.split()) - 30) / 20
