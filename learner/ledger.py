@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from learner.engine.embedder import Embedder
+from learner.overriding import override
 from learner.recall import embed_statements
 from learner.study import statements
 from storage import documents, examples, memories, messages, passages
@@ -93,12 +94,15 @@ async def take_in(
 async def settle(database: Database, team: Team, embedder: Embedder) -> int:
     """After something was taken in: what a gone sentence had overridden stands again, and all memories get their vectors.
 
-    Returns how many lacked them.
+    What is new then overrides what it says otherwise. Returns how many lacked vectors.
     """
     async with database.team(team.id) as connection:
         # A sentence that an edit took away overrides nothing any more.
-        await memories.restore(connection)
-    return await embed(database, team, embedder)
+        standing = await memories.restore(connection)
+        bare = await memories.unembedded(connection, embedder.name)
+    await _embed(database, team, embedder, bare)
+    await override(database, team, embedder.name, sorted({*standing, *(memory.id for memory in bare)}))
+    return len(bare)
 
 
 def _together(groups: Sequence[list[NewMemory]]) -> Iterator[list[list[NewMemory]]]:
@@ -113,15 +117,10 @@ def _together(groups: Sequence[list[NewMemory]]) -> Iterator[list[list[NewMemory
         yield some
 
 
-async def embed(database: Database, team: Team, embedder: Embedder) -> int:
-    """Vectors for the memories that have none of this embedder, for what is told of them and their questions too.
-
-    Returns how many memories there were.
-    """
-    async with database.team(team.id) as connection:
-        bare = await memories.unembedded(connection, embedder.name)
+async def _embed(database: Database, team: Team, embedder: Embedder, bare: Sequence[Memory]) -> None:
+    """Vectors for these memories, and for what is told of any and their questions where those lack them."""
     for start in range(0, len(bare), _CHUNK):
-        some: list[Memory] = bare[start : start + _CHUNK]
+        some = bare[start : start + _CHUNK]
         vectors = await embed_statements(embedder, [(memory.context, memory.statement) for memory in some])
         async with database.team(team.id) as connection:
             for memory, vector in zip(some, vectors, strict=True):
@@ -135,4 +134,3 @@ async def embed(database: Database, team: Team, embedder: Embedder) -> int:
         async with database.team(team.id) as connection:
             for example, vector in zip(questions, vectors, strict=True):
                 await examples.embed(connection, example.id, embedder.name, vector)
-    return len(bare)

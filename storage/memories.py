@@ -311,15 +311,18 @@ async def note_forgetting(connection: Connection, surface: str, event_id: str, i
     await connection.execute(_SQL["note_forgetting"], values)
 
 
-async def restore(connection: Connection, gone: Sequence[Reason] = (*_GONE, "superseded")) -> None:
-    """Lets stand again what memories had overridden that are gone, by any of these reasons.
+async def restore(connection: Connection, gone: Sequence[Reason] = (*_GONE, "superseded")) -> list[int]:
+    """Lets stand again what memories had overridden that are gone, by any of these reasons; returns their ids.
 
     Where what went was overridden itself, that now overrides in its place: of five, six, seven o'clock it is still
     seven if six is taken back. `superseded` is for when the ledger has taken in every edit: before, a sentence is only
     away until its new revision is noted.
     """
+    standing: list[int] = []
     while rows := await (await connection.execute(_SQL["hand_on"], {"gone": list(gone)})).fetchall():
-        await connection.execute(_SQL["stand_again"], {"ids": [row["id"] for row in rows if row["stands"]]})
+        standing += (freed := [row["id"] for row in rows if row["stands"]])
+        await connection.execute(_SQL["stand_again"], {"ids": freed})
+    return standing
 
 
 async def overridden_by(connection: Connection, id: int) -> list[Memory]:
@@ -327,9 +330,10 @@ async def overridden_by(connection: Connection, id: int) -> list[Memory]:
     return [made(Memory, row) for row in await (await connection.execute(_SQL["overridden_by"], {"id": id})).fetchall()]
 
 
-async def overriders(connection: Connection) -> set[int]:
-    """Ids of the memories that override another one."""
-    return {row["id"] for row in await (await connection.execute(_SQL["overriders"])).fetchall()}
+async def overridden_since(connection: Connection, since: datetime.datetime | None) -> list[tuple[int, int]]:
+    """(old, new) ids of what newer pages and messages have overridden since then, or ever, and override still."""
+    rows = await (await connection.execute(_SQL["overridden_since"], {"since": since})).fetchall()
+    return [(row["old"], row["new"]) for row in rows]
 
 
 async def embed(connection: Connection, id: int, embedder: str, embedding: Embedding) -> None:

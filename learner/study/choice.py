@@ -3,10 +3,11 @@
 from collections import Counter
 from datetime import UTC, datetime
 
+from learner.overriding import override
 from learner.recall import closed_book, embed_statements
 from learner.study import lessons, preferences, select
 from learner.work import Result, Work, long_ago
-from storage import answers, audiences, feedback, memories
+from storage import answers, audiences, feedback, memories, nights
 
 
 async def choose(work: Work) -> Result:
@@ -24,7 +25,6 @@ async def choose(work: Work) -> Result:
         unsettled = await memories.disputes(connection, [everyone])
         open_still = {frozenset((kept.id, other.id)) for kept, other in unsettled}
         disputes = preferences.disputes(candidates, vectors, standing, roles, open_still)
-        # What is held back overrides nothing: else the newest word would win after all.
         held_back = {dispute.held_back for dispute in disputes}
         # Of a narrower audience nothing is studied: its disputes stay as they were weighed when they arose.
         for memory in candidates:
@@ -32,15 +32,16 @@ async def choose(work: Work) -> Result:
                 await memories.set_conflict(connection, memory.id, None)
         for dispute in disputes:
             await memories.set_conflict(connection, dispute.held_back, dispute.words, dispute.kept)
-        heard = [n for n, memory in enumerate(candidates) if memory.id not in held_back]
-        spent = await memories.overriders(connection)
-        overridden = select.overridden([candidates[n] for n in heard], vectors[heard], spent)
-        for pair in overridden:
-            await memories.supersede(connection, pair.old, pair.new)
+    # What came in was held against the rest when it was read; since then audiences, switches and disputes may have changed.
+    await override(work.database, work.team, work.embedder.name, [memory.id for memory in known])
+    async with work.database.team(work.team.id) as connection:
+        earlier = [night for night in await nights.all(connection) if night.id < work.night.id]
+        overridden = await memories.overridden_since(connection, earlier[-1].started_at if earlier else None)
+        gone = {m.id for m in await memories.of_ids(connection, [m.id for m in candidates]) if m.reason is not None}
     if not candidates:
-        return {"chosen": [], "overridden": [], "conflicts": [], "duplicates": 0, "candidates": 0}
+        return {"chosen": [], "overridden": overridden, "conflicts": [], "duplicates": 0, "candidates": 0}
     same = select.duplicates(candidates, vectors)
-    out = {pair.old for pair in overridden} | held_back | same.keys()
+    out = gone | held_back | same.keys()
     candidates = [memory for memory in candidates if memory.id not in out]
     now = datetime.now(UTC)
     scores = {memory.id: select.importance(memory, asked, now) for memory in candidates}
@@ -58,7 +59,7 @@ async def choose(work: Work) -> Result:
     return {
         "chosen": [memory.id for memory in chosen],
         "candidates": len(candidates),
-        "overridden": [[pair.old, pair.new] for pair in overridden],
+        "overridden": overridden,
         "conflicts": [dispute.words for dispute in disputes],
         "duplicates": len(same),
         "budget_tokens": int(budget),

@@ -3,9 +3,10 @@
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +44,9 @@ _SAME = 0.97
 _OVERRIDES = 0.80
 _OVERRIDES_IF_ANNOUNCED = 0.62
 _OVERRIDES_IF_TOLD = 0.68
-_OVERRIDES_IF_NAMED = 0.50
+LEAST_LIKENESS = _OVERRIDES_IF_NAMED = 0.50
 _REPEATS = 0.72
+Rival = TypeVar("Rival")
 TOLD = ("correction", "pinned")
 """The kinds of memory that a person said in so many words."""
 RIVALS_OF_TOLD = 3
@@ -72,25 +74,26 @@ class Overridden:
     new: int
 
 
-def overridden(
-    memories: Sequence[Memory], vectors: NDArray[np.float32], spent: Set[int] = frozenset()
-) -> list[Overridden]:
-    """All pairs where a newer memory overrides an older one; `vectors` (n, d) are the statements' own, row by row.
-
-    `spent` are ids of memories that override something already: what stands beside that is not theirs to override.
-    """
+def overridden(memories: Sequence[Memory], vectors: NDArray[np.float32]) -> list[Overridden]:
+    """All pairs where a newer memory overrides an older one; `vectors` (n, d) are the statements' own, row by row."""
     similarity = vectors @ vectors.T
     found: dict[int, tuple[float, int]] = {}
     for new, memory in enumerate(memories):
-        rivals = (n for n in np.argsort(-similarity[new]).tolist() if n != new and _newer(memory, memories[n]))
-        # One new sentence changes one old one: the nearest. Others alike are about something beside it. What a person
-        # says in so many words may contradict several pages, if they say much the same.
-        for nth, old in enumerate(itertools.islice(rivals, RIVALS_OF_TOLD if memory.kind in TOLD else 1)):
-            alike = float(similarity[new, old])
-            first = nth == 0 and memory.id not in spent
-            if (first or alike >= _REPEATS) and overrides(memory, memories[old], alike):
+        order = (n for n in np.argsort(-similarity[new]).tolist() if n != new and _newer(memory, memories[n]))
+        for old, alike in at_stake(memory, ((n, float(similarity[new, n])) for n in order)):
+            if overrides(memory, memories[old], alike):
                 found[old] = max(found.get(old, (0.0, new)), (alike, new))
     return [Overridden(old=memories[old].id, new=memories[new].id) for old, (_, new) in sorted(found.items())]
+
+
+def at_stake(new: Memory, rivals: Iterable[tuple[Rival, float]]) -> list[tuple[Rival, float]]:
+    """Which of its older rivals, each with its likeness (cosine), the nearest first, a memory may override at all.
+
+    One new sentence changes one old one: the nearest. Others alike are about something beside it. What a person says in so
+    many words may contradict several pages, if they say much the same.
+    """
+    near = itertools.islice(rivals, RIVALS_OF_TOLD if new.kind in TOLD else 1)
+    return [(old, alike) for n, (old, alike) in enumerate(near) if alike >= (_REPEATS if n else LEAST_LIKENESS)]
 
 
 def overrides(new: Memory, old: Memory, similarity: float) -> bool:

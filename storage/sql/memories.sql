@@ -177,9 +177,12 @@ WHERE id = %(old)s;
 -- What a memory overrides
 SELECT * FROM memories_told WHERE superseded_by = %(id)s ORDER BY id;
 
--- name: overriders
--- The memories that override something
-SELECT DISTINCT superseded_by AS id FROM memories WHERE superseded_by IS NOT NULL;
+-- name: overridden_since
+-- What newer pages and messages override, since a time
+SELECT old.id AS old, new.id AS new FROM memories old JOIN memories new ON new.team_id = old.team_id AND new.id = old.superseded_by
+WHERE old.reason = 'overridden' AND new.kind IN ('document', 'message')
+  AND (%(since)s::timestamptz IS NULL OR old.retracted_at > %(since)s)
+ORDER BY old.id;
 
 -- name: hand_on
 -- What went overrides nothing: let what it had overridden be overridden by what overrode it, if anything did

@@ -97,18 +97,6 @@ async def test_a_correction_needs_less_likeness_than_a_page(embedder: Embedder) 
     assert await pairs(embedder, old, memory(2, words, kind="correction", document_id=None)) == [Overridden(1, 2)]
 
 
-async def test_what_has_overridden_leaves_alone_what_stands_beside_that(embedder: Embedder) -> None:
-    words = "Up to five unused days can be carried over, and they have to be taken by 31 March."
-    days = memory(1, words, days_old=30, context="Time off › Holidays")
-    notice = memory(
-        2, "Holidays longer than a week need six weeks' notice since October.", context="Time off › Holidays"
-    )
-    vectors = await embed_statements(embedder, [(m.context, m.statement) for m in (days, notice)])
-    # Alone with it, it looks like a change of it; in the ledger it has changed another sentence, which is gone since.
-    assert overridden([days, notice], vectors) == [Overridden(old=1, new=2)]
-    assert overridden([days, notice], vectors, {2}) == []
-
-
 async def test_of_two_that_would_override_the_more_alike_does(embedder: Embedder) -> None:
     old = memory(1, "Up to five unused days can be carried over.", days_old=30)
     days = memory(2, "Since September up to eight unused days can be carried over, instead of five.", days_old=2)

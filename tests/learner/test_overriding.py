@@ -1,0 +1,121 @@
+"""Newer overrides older as soon as both are read: whatever came in first, of the same audience, and until it is gone."""
+
+import itertools
+
+import pytest
+
+from storage import answers, documents
+from storage.answers import NewAnswer
+from tests.school import School
+
+HOTEL = {30: "The hotel limit is 140 euros a night.", 10: "The hotel limit is 160 euros a night."}
+LATEST = {1: "The hotel limit is 175 euros a night."}
+
+
+async def overrode(school: School) -> dict[str, str]:
+    """{statement: what overrides it}, of all that was overridden."""
+    known = {memory.id: memory for memory in await school.memories()}
+    return {m.statement: known[m.superseded_by].statement for m in known.values() if m.superseded_by}
+
+
+@pytest.mark.parametrize("days", list(itertools.permutations([30, 10, 1])), ids=str)
+async def test_whatever_is_read_first_the_newest_stands(school: School, days: tuple[int, ...]) -> None:
+    said = HOTEL | LATEST
+    for day in days:
+        await school.page([said[day], "Trains are booked by Ines."], f"Page {day}", days_old=day)
+    assert await overrode(school) == {HOTEL[30]: HOTEL[10], HOTEL[10]: LATEST[1]}
+
+
+async def test_read_in_one_go_or_by_turns_is_the_same(school: School) -> None:
+    for day, words in (HOTEL | LATEST).items():
+        await school.page(words, f"Page {day}", days_old=day, index=False)
+    await school.collect()
+    assert await overrode(school) == {HOTEL[30]: HOTEL[10], HOTEL[10]: LATEST[1]}
+
+
+async def test_an_old_value_that_holds_again_overrides_what_had_overridden_it(school: School) -> None:
+    await school.page(HOTEL[30], "Old", days_old=30)
+    await school.page(HOTEL[10], "New", days_old=10)
+    await school.page(HOTEL[30], "Newest", days_old=1)
+    standing = [m for m in await school.memories() if m.superseded_by is None]
+    assert [(m.statement, m.title) for m in standing] == [(HOTEL[30], "Newest")]
+
+
+async def test_what_is_overridden_already_keeps_the_next_sentence_from_what_stands_beside_it(school: School) -> None:
+    beside = "Up to five unused days can be carried over, and they have to be taken by 31 March."
+    await school.page([beside, "Holidays longer than a week need four weeks' notice."], "Time off", days_old=30)
+    notice = "Holidays longer than a week need six weeks' notice since October."
+    await school.page(notice, "News", days_old=3)
+    assert beside not in await overrode(school)
+    await school.collect()
+    assert await overrode(school) == {"Holidays longer than a week need four weeks' notice.": notice}
+
+
+async def test_of_two_new_sentences_about_one_old_the_more_alike_takes_its_place(school: School) -> None:
+    old = "Up to five unused days can be carried over."
+    days = "Since September up to eight unused days can be carried over, instead of five."
+    notice = "Holidays of five unused days and longer need six weeks of notice since October."
+    await school.page(old, "Time off", days_old=30)
+    await school.page(notice, "October", days_old=5)
+    await school.page(days, "September", days_old=4)
+    assert (await overrode(school))[old] == days
+
+
+async def test_what_goes_leaves_its_place_to_the_next(school: School) -> None:
+    for day, words in (HOTEL | LATEST).items():
+        source = await school.page(words, f"Page {day}", days_old=day)
+    async with school.database.team(school.team.id) as connection:
+        await documents.retract(connection, source, "Page 10.md")
+    assert (await overrode(school))[HOTEL[30]] == LATEST[1]
+    async with school.database.team(school.team.id) as connection:
+        await documents.retract(connection, source, "Page 1.md")
+    assert [m.statement for m in await school.memories("noted")] == [HOTEL[30]]
+
+
+async def test_what_few_may_know_overrides_nothing_of_what_all_may_know(school: School) -> None:
+    board = await school.private("board", [await school.person("ana")])
+    await school.page(HOTEL[30], "Old", days_old=30)
+    await school.page(HOTEL[10], "Board", audience=board, days_old=10)
+    assert await overrode(school) == {}
+    await school.page(LATEST[1], "Board again", audience=board, days_old=1)
+    assert await overrode(school) == {HOTEL[10]: LATEST[1]}
+
+
+async def test_a_correction_of_a_newer_page_lets_no_older_page_return(school: School) -> None:
+    await school.page(HOTEL[30], "Old", days_old=30)
+    await school.page(HOTEL[10], "New", days_old=10)
+    [new] = await school.memories("noted")
+    async with school.database.team(school.team.id) as connection:
+        given = await answers.save(
+            connection,
+            NewAnswer("test", "What is the hotel limit?", new.statement, "notes", memory_id=new.id),
+        )
+    await school.feedbacks().correct(given.id, await school.person("ben"), "No, it's 170.", "test", "c1")
+    assert [m.statement for m in await school.memories("noted")] == ["It's 170."]
+    assert await school.feedbacks().retract("test", "c1")
+    assert [m.statement for m in await school.memories("noted")] == [HOTEL[10]]
+
+
+async def test_a_correction_that_only_says_a_value_stands_for_what_it_corrects(school: School) -> None:
+    await school.page(HOTEL[30], "Old", days_old=30)
+    [old] = await school.memories("noted")
+    async with school.database.team(school.team.id) as connection:
+        given = await answers.save(
+            connection,
+            NewAnswer("test", "What is the hotel limit?", old.statement, "notes", memory_id=old.id),
+        )
+    await school.feedbacks().correct(given.id, await school.person("ben"), "No, it's 170.", "test", "c1")
+    await school.page(HOTEL[10], "Late", days_old=10)  # older than the correction, read after it
+    assert await overrode(school) == {HOTEL[30]: HOTEL[10], HOTEL[10]: "It's 170."}
+    await school.page(LATEST[1], "New", days_old=-1)
+    assert [m.statement for m in await school.memories("noted")] == [LATEST[1]]
+
+
+async def test_the_night_reports_what_was_overridden_by_day(school: School) -> None:
+    await school.page(HOTEL[30], "Old", days_old=30)
+    await school.page([HOTEL[10], "Trains are booked by Ines."], "New", days_old=10)
+    first = await school.night()
+    assert first.report["overridden"] == [{"old": HOTEL[30], "new": HOTEL[10]}]
+    await school.page(LATEST[1], "Latest", days_old=1)
+    second = await school.night()
+    assert second.report["overridden"] == [{"old": HOTEL[10], "new": LATEST[1]}]
