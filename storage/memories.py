@@ -229,7 +229,7 @@ async def gone(connection: Connection, adapter_id: int, excepting: Sequence[int]
 
 
 async def unembedded(connection: Connection, embedder: str) -> list[Memory]:
-    """Standing memories whose statement this embedder has not embedded yet."""
+    """Memories that stand or were overridden whose statement this embedder has not embedded yet."""
     rows = await (await connection.execute(_SQL["unembedded"], {"embedder": embedder})).fetchall()
     return [made(Memory, row) for row in rows]
 
@@ -246,7 +246,6 @@ async def supersede(connection: Connection, old_id: int, new_id: int) -> None:
     """Lets a newer memory override an older one: the old is retracted, and stands again if the new one goes."""
     if (await connection.execute(_SQL["supersede"], {"old": old_id, "new": new_id})).rowcount == 0:
         raise NotFound(f"There is no memory with the id {old_id} in this team.")
-    await connection.execute(_SQL["drop_passages"], {"ids": [old_id]})
 
 
 async def set_withheld(connection: Connection, id: int, why: str | None) -> None:

@@ -1,7 +1,6 @@
 """Vectors: the memories' statements as what is alike is told by, many at once."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,28 +17,26 @@ _TOGETHER = 1000
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
-    """Those of n memories, row by row, ids ascending: ids, audiences and times (n,), unit vectors (n, d)."""
+    """Those of n memories, row by row, ids ascending: ids and times (n,), unit vectors (n, d)."""
 
     ids: NDArray[np.int64]
-    audiences: NDArray[np.int64]
     dated: NDArray[np.float64]
     vectors: NDArray[np.float32]
 
 
-async def heard(connection: Connection, embedder: str, ids: Sequence[int]) -> Vectors:
-    """This embedder's vectors of all memories of the audiences of `ids` that stand or were overridden, outside of disputes.
+async def heard(connection: Connection, embedder: str, audience_id: int) -> Vectors:
+    """This embedder's vectors of all memories of an audience that stand or were ever overridden, whatever became of them.
 
     Without those of a source that is switched off altogether.
     """
     rows: list[DictRow] = []
     async with connection.cursor(binary=True) as cursor:  # numbers as text would take nine times as long
-        await cursor.execute(_SQL["heard"], {"embedder": embedder, "ids": list(ids)})
+        await cursor.execute(_SQL["heard"], {"embedder": embedder, "audience": audience_id})
         while some := await cursor.fetchmany(_TOGETHER):
             rows += some
             await asyncio.sleep(0)  # a large team's take a second: others get their turn
     return Vectors(
         np.array([row["id"] for row in rows], dtype=np.int64),
-        np.array([row["audience_id"] for row in rows], dtype=np.int64),
         np.array([row["dated"] for row in rows], dtype=np.float64),
         np.array([row["embedding"].to_numpy() for row in rows], dtype=np.float32),
     )

@@ -1,13 +1,14 @@
 """What tonight studies: the newer of two that disagree, each thing once, the important ones within the budget."""
 
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from learner.overriding import override
 from learner.recall import closed_book, embed_statements
 from learner.study import lessons, preferences, select
 from learner.work import Result, Work, long_ago
 from storage import answers, audiences, feedback, memories, nights
+from storage.database import Connection
 
 
 async def choose(work: Work) -> Result:
@@ -35,8 +36,9 @@ async def choose(work: Work) -> Result:
     # What came in was held against the rest when it was read; since then audiences, switches and disputes may have changed.
     await override(work.database, work.team, work.embedder.name, [memory.id for memory in known])
     async with work.database.team(work.team.id) as connection:
-        earlier = [night for night in await nights.all(connection) if night.id < work.night.id]
-        overridden = await memories.overridden_since(connection, earlier[-1].started_at if earlier else None)
+        pairs = await memories.overridden_since(connection, await _looked(connection, work))
+        both = {m.id: m for m in await memories.of_ids(connection, [id for pair in pairs for id in pair])}
+        overridden = [p for p in pairs if all(select.may_train(both[id], everyone) for id in p)]
         gone = {m.id for m in await memories.of_ids(connection, [m.id for m in candidates]) if m.reason is not None}
     if not candidates:
         return {"chosen": [], "overridden": overridden, "conflicts": [], "duplicates": 0, "candidates": 0}
@@ -66,3 +68,12 @@ async def choose(work: Work) -> Result:
         "tokens": int(sum(tokens[memory.id] for memory in chosen)),
         "tokens_per_second": round(speed, 1),
     }
+
+
+async def _looked(connection: Connection, work: Work) -> datetime | None:
+    """When the adapter's last night that came to its report had looked at what newer pages override."""
+    for night in reversed(await nights.all(connection)):
+        if night.adapter_id == work.adapter.id and night.id < work.night.id and "overridden" in night.report:
+            step = night.steps["select"]
+            return step.started_at + timedelta(seconds=step.seconds)
+    return None

@@ -42,7 +42,7 @@ def disputes(
 
     So do the pairs of ids `open_still`: one corrects an answer that told the other.
 
-    The same person's newer word simply replaces the older (select.overridden does that). Between two people the one with
+    The same person's newer word simply replaces the older (learner/overriding.py). Between two people the one with
     more weight is studied tonight: an admin's word, then the number of thumbs for it, then the newer; the other is
     held back and both are shown. `vectors` (n, d) belong to `candidates`.
     """

@@ -90,9 +90,9 @@ WHERE m.state IN ('forgotten', 'retracted') AND NOT m.id = ANY(%(except)s::bigin
 ORDER BY m.retracted_at DESC, m.id DESC LIMIT %(limit)s;
 
 -- name: unembedded
--- Standing memories without this embedder's embedding
+-- Memories that stand or were overridden without this embedder's embedding
 SELECT t.* FROM memories_told t JOIN memories m USING (team_id, id)
-WHERE m.state NOT IN ('retracted', 'forgotten') AND m.embedder IS DISTINCT FROM %(embedder)s ORDER BY t.id;
+WHERE (m.reason IS NULL OR m.superseded_by IS NOT NULL) AND m.embedder IS DISTINCT FROM %(embedder)s ORDER BY t.id;
 
 -- name: noted
 -- Which of these documents and messages have memories that are not retracted
