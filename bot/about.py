@@ -1,36 +1,55 @@
 """What a correction is about: which of the memories that an answer told."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 from learner.engine.embedder import Embedder
-from learner.recall import adds
+from learner.recall import adds, topic
 from learner.study.select import TOLD, leaning
 from storage import feedback, memories
 from storage.answers import Answer
 from storage.database import Connection
 from storage.memories import Memory
 
-_LIKE, _LIKE_ASKED = 0.52, 0.41
-"""From which likeness on a correction is about a memory that was told: 90 of 100 are, and 2 of 54 whose answer had told the wrong
-memory; where the question must tell what it is about 80 of 100, and 9 of 54 (docs/lab-notes.md, 2026-11-30, sixth session)."""
+_LIKE, _LIKE_ASKED = 0.56, 0.41
+"""From which likeness on a correction is about a memory that was told: 91 of 100 are, and 5 of 146 whose answer had told the
+wrong memory; where the question must tell what it is about 80 and 28 of 146 (docs/lab-notes.md, 2026-11-30, seventh session)."""
 
 
 async def meant(connection: Connection, embedder: Embedder, memory: Memory, answer: Answer) -> Memory | None:
     """The memory that a correction is about, of those that its answer told; none where it says the same or another thing.
 
-    Where the answer told the wrong memory that one is innocent: what a correction is about must be like it, alone and with its
-    question (on the mean of both). One that only says a value is about what its question asks.
+    Where the answer told the wrong memory that one is innocent: what a correction is about must be like it. One that only says
+    a value is about what its question asks.
     """
     told = await _told(connection, memory, answer)
     if not told:
         return None
-    words, least = (answer.question, _LIKE_ASKED) if leaning(memory) else (memory.statement, _LIKE)
     subjects = [await _subject(connection, old) for old in told]
-    both, alone, *vectors = await embedder.embed([f"{answer.question} {memory.statement}", words, *subjects])
-    likeness = np.array(vectors) @ (both + alone) / 2
+    likeness = await _likeness(embedder, answer.question, memory, subjects)
     nearest = int(likeness.argmax())
+    least = _LIKE_ASKED if leaning(memory) else _LIKE
     about = likeness[nearest] >= least and adds(memory.statement, told[nearest].statement)
     return told[nearest] if about else None
+
+
+async def _likeness(embedder: Embedder, question: str, memory: Memory, subjects: Sequence[str]) -> NDArray[np.float32]:
+    """How like each of the subjects (n,) a correction is: cosines of its words, alone and with the question.
+
+    As much counts the cosine of the words that are left without values and names on both sides: "the yearly plan for plants holds
+    6,000 euros" is like the same of books in all but the thing.
+    """
+    words = question if leaning(memory) else memory.statement
+    both, alone, *vectors = await embedder.embed([f"{question} {memory.statement}", words, *subjects])
+    likeness: NDArray[np.float32] = np.array(vectors) @ (both + alone) / 2
+    if leaning(memory):
+        return likeness
+    topics = [topic(text) for text in (memory.statement, *subjects)]
+    mine, *theirs = await embedder.embed(topics)
+    bare = np.array([bool(topics[0] and one) for one in topics[1:]])
+    return np.where(bare, (likeness + np.array(theirs) @ mine) / 2, likeness)
 
 
 async def _told(connection: Connection, memory: Memory, answer: Answer) -> list[Memory]:

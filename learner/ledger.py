@@ -27,12 +27,12 @@ async def collect(
     async with database.team(team.id) as connection:
         pages = await documents.current(connection)
         said = await messages.current(connection)
-    saved = await take_in(database, team, pages, said, progress)
+    taken = await take_in(database, team, pages, said, progress)
     return {
         "documents": len(pages),
         "messages": len(said),
-        "memories": saved,
-        "embedded": await settle(database, team, embedder),
+        "memories": len(taken),
+        "embedded": await settle(database, team, embedder, taken),
     }
 
 
@@ -42,8 +42,8 @@ async def take_in(
     pages: Sequence[Document],
     said: Sequence[Message],
     progress: Callable[[float], None] | None = None,
-) -> int:
-    """Memories of these documents and messages, where they have none yet, still without vectors; returns how many."""
+) -> list[int]:
+    """Memories of these documents and messages, where they have none yet, still without vectors; returns their ids."""
     async with database.team(team.id) as connection:
         from_pages, from_messages = await memories.noted(connection, [p.id for p in pages], [m.id for m in said])
     new: list[list[NewMemory]] = []
@@ -80,28 +80,31 @@ async def take_in(
                     for found in statements.of_message(message.text, f"#{message.channel}")
                 ]
             )
-    saved = done = 0
+    saved: list[int] = []
+    done = 0
     # A page is in the ledger whole or not at all: one with some of its memories counts as taken in.
     for some in _together(new):
         async with database.team(team.id) as connection:
-            saved += len(await memories.save_all(connection, [memory for one in some for memory in one]))
+            noted = await memories.save_all(connection, [memory for one in some for memory in one])
+        saved += [memory.id for memory in noted]
         done += len(some)
         if progress:
             progress(0.5 * done / len(new))
     return saved
 
 
-async def settle(database: Database, team: Team, embedder: Embedder) -> int:
-    """After something was taken in: what a gone sentence had overridden stands again, and all memories get their vectors.
-
-    What is new then overrides what it says otherwise. Returns how many lacked vectors.
+async def settle(database: Database, team: Team, embedder: Embedder, taken: Sequence[int] = ()) -> int:
+    """After memories were `taken` in: all get their vectors, what is new overrides what it says otherwise, and what a
+    sentence had overridden that an edit took away stands again. Returns how many lacked vectors.
     """
     async with database.team(team.id) as connection:
-        # A sentence that an edit took away overrides nothing any more.
-        standing = await memories.restore(connection)
         bare = await memories.unembedded(connection, embedder.name)
     await _embed(database, team, embedder, bare)
-    await override(database, team, embedder.name, sorted({*standing, *(memory.id for memory in bare)}))
+    await override(database, team, embedder.name, sorted({*taken, *(memory.id for memory in bare)}))
+    # Only now: the next revision of a sentence takes over what the one before had overridden.
+    async with database.team(team.id) as connection:
+        standing = await memories.restore(connection)
+    await override(database, team, embedder.name, sorted(standing))
     return len(bare)
 
 

@@ -27,7 +27,7 @@ async def index(
         said = await messages.unindexed(connection, embedder.name)
     # In the ledger at once, not only tonight: a correction must find what it contradicts. And before it has passages: what
     # has them is never looked at again. Only what is new: a team that talks all day is not read anew every second.
-    await ledger.take_in(database, team, pages, said)
+    taken = await ledger.take_in(database, team, pages, said)
     made = 0
     for done, page in enumerate(pages):
         rows = await _rows(embedder, statements.of_document(page.text, page.title))
@@ -47,7 +47,7 @@ async def index(
                 made += len(rows)
         if progress:
             progress(len(pages) + start + len(some), len(pages) + len(said))
-    await ledger.settle(database, team, embedder)
+    await ledger.settle(database, team, embedder, taken)
     return made
 
 

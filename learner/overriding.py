@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from learner.recall import content
 from learner.study import select
 from storage import audiences, memories, vectors
 from storage.database import Connection, Database
@@ -18,8 +17,9 @@ from storage.vectors import Vectors
 
 _CHUNK = 256
 _NEAR = 20
-"""Among so many are looked for the nearest's twins: the same sentence under another heading."""
-_TWINS = 0.8
+"""Among so many are looked for the nearest's twins: the same sentence on another page."""
+_TWINS, _COPY = 0.8, 0.05
+"""How like the nearest a twin must be, and how much less than that one it may be like the new sentence."""
 
 
 async def override(database: Database, team: Team, embedder: str, ids: Sequence[int]) -> None:
@@ -27,8 +27,8 @@ async def override(database: Database, team: Team, embedder: str, ids: Sequence[
 
     Only those that the whole team may know: what few know must not silence anything. Each is held against the older ones
     most like it, be they overridden already: were those left out, a sentence whose thing is settled would take what stands
-    beside it for that thing. One that is overridden leads to what took its place. Only what stands gives way, so that no
-    memory ever leads back to itself. What is held back in a dispute takes no part.
+    beside it for that thing. One that is overridden leads to what took its place, and none leads back to itself. What is
+    held back in a dispute takes no part.
     """
     if not ids:
         return
@@ -55,11 +55,12 @@ class _Elders:
 
 def _elders(heard: Vectors, rows: Sequence[int]) -> dict[int, _Elders]:
     """For these rows, and those newer ones that they may concern, the older ones most like each, where there are any."""
-    late: set[int] = set()
-    for row, alike in _likeness(heard, rows):
-        late.update(np.flatnonzero((heard.dated > heard.dated[row]) & (alike >= select.LEAST_LIKENESS)).tolist())
+    wanted = np.zeros(len(heard.ids), dtype=np.bool_)
+    wanted[list(rows)] = True
+    for row, alike in _likeness(heard, rows if len(rows) < len(wanted) else ()):
+        wanted |= (heard.dated > heard.dated[row]) & (alike >= select.LEAST_LIKENESS)
     found: dict[int, _Elders] = {}
-    for row, alike in _likeness(heard, sorted({*rows, *late})):
+    for row, alike in _likeness(heard, np.flatnonzero(wanted).tolist()):
         older = np.flatnonzero((heard.dated < heard.dated[row]) & (alike >= select.LEAST_LIKENESS))
         order = older[np.argsort(-alike[older], kind="stable")]
         near = [(int(n), float(alike[n])) for n in order[:_NEAR]]
@@ -86,12 +87,13 @@ async def _override(connection: Connection, heard: Vectors, elders: Mapping[int,
         new = chains.at(row)
         if new is None or not _takes_part(new, overridden=True):
             continue
-        nearest = [(old, alike) for old, alike in ((chains.at(n), alike) for n, alike in olds.nearest) if old]
-        twins = [(old, alike) for old, alike in ((chains.at(n), alike) for n, alike in olds.twins) if old]
+        nearest, twins = (
+            [(old, alike) for n, alike in found if (old := chains.at(n))] for found in (olds.nearest, olds.twins)
+        )
         for old, alike in select.at_stake(new, nearest):
             await chains.take(new, old, alike)
         for old, alike in twins:
-            if nearest and content(old.statement) == content(nearest[0][0].statement):
+            if nearest and old.statement == nearest[0][0].statement and alike >= nearest[0][1] - _COPY:
                 await chains.take(new, old, alike)
 
 
@@ -109,29 +111,32 @@ class _Chains:
         return self._known.get(int(self._heard.ids[row]))
 
     async def take(self, new: Memory, old: Memory, alike: float) -> None:
-        """Lets `new` take the place of `old`, or of what has taken that, or be overridden by that: who says otherwise later.
+        """Lets `new` take the place of `old`; where that has gone, of two that stand for the two the later overrides the other.
 
         What only says a value ("It's 9:00.") stands for what it overrode.
         """
-        holds = _overrides(new, old, alike)
-        way = await self._way(old)
-        last = way[-1]
-        if new.id in {one.id for one in way} or not _takes_part(last):
+        way, head = await self._way(old), (await self._way(new))[-1]
+        last, holds = way[-1], _overrides(new, old, alike)
+        if head.id in {one.id for one in way}:
             return
-        if last is old:
-            gives_way = holds
-        else:
-            stands_for = holds and select.leaning(last) and not _disputed(new, last)
-            likeness = self._likeness(new, last)
-            if last.dated > new.dated and new.superseded_by is None and new.id not in self._heirs:
-                if holds and (stands_for or _overrides(last, new, likeness)):
-                    if len(way) == 2:
-                        await self._link(old, new)
-                    await self._link(new, last)
-                return
-            gives_way = stands_for or _overrides(new, last, likeness)
-        if gives_way and (await self._way(new))[-1] is not last:
-            await self._link(last, new)
+        if last is old or last.reason == "superseded":  # edited: the next revision takes its place
+            if holds and (last is not old or _takes_part(old)):
+                await self._link(last, new)
+        elif last.dated < new.dated:
+            if _takes_part(last) and (self._stands_against(new, last) or (holds and self._leans(new, last))):
+                await self._link(last, new)
+        elif holds and _takes_part(last) and _takes_part(head):
+            first, then = sorted((last, head), key=lambda memory: memory.dated)
+            if self._leans(first, then) or self._leans(then, first) or self._stands_against(then, first):
+                if head is new and len(way) == 2:
+                    await self._link(old, new)
+                await self._link(first, then)
+
+    def _stands_against(self, new: Memory, old: Memory) -> bool:
+        return _overrides(new, old, self._likeness(new, old))
+
+    def _leans(self, other: Memory, leaning: Memory) -> bool:
+        return select.leaning(leaning) and not _disputed(other, leaning)
 
     async def _way(self, memory: Memory) -> list[Memory]:
         """A memory, what took its place, and so on to what stands in the end."""
@@ -152,8 +157,11 @@ class _Chains:
         return float(np.dot(*self._heard.vectors[rows])) if there else 0.0
 
     async def _link(self, old: Memory, new: Memory) -> None:
-        await memories.supersede(self._connection, old.id, new.id)
-        self._heirs[old.id] = new.id
+        # Whoever was held back against a word that gives way does not get the better of what that gives way to.
+        held_back = [one for one in await memories.held_against(self._connection, old.id) if one.dated < new.dated]
+        for one in (old, *held_back):
+            await memories.supersede(self._connection, one.id, new.id)
+            self._heirs[one.id] = new.id
 
 
 def _takes_part(memory: Memory, overridden: bool = False) -> bool:

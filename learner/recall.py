@@ -161,6 +161,12 @@ def content(text: str) -> set[str]:
     return {word.lower() for word in _WORD.findall(text)} - _FUNCTION_WORDS
 
 
+def topic(text: str) -> str:
+    """The words of a text that mean something and are not exact: what it is about, in small letters, in their order."""
+    left = content(text) - exact_parts(text)
+    return " ".join(word for word in map(str.lower, _WORD.findall(text)) if word in left and not word[0].isdigit())
+
+
 _LEANING = re.compile(
     r"^\W*(?:(?:it|they|he|she)\b|(?:that|this|these|those)(?:['’]s\b|\s+(?:is|are|was|were)\b))|"
     r"\b(?:it|them|that|this|these|those)\W*$",

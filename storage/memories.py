@@ -279,6 +279,7 @@ async def settle(connection: Connection, keep: int, drop: int) -> None:
 
     Who else was held back against `drop` stands again, until a night finds a dispute with `keep`.
     """
+    await hold(connection, "memories")
     await supersede(connection, drop, keep)
     await connection.execute(_SQL["end_dispute"], {"keep": keep, "drop": drop})
 
@@ -289,6 +290,7 @@ async def forget(connection: Connection, id: int) -> None:
 
     Raises NotFound.
     """
+    await hold(connection, "memories")
     if (await connection.execute(_SQL["forget"], {"id": id})).rowcount == 0:
         raise NotFound(f"There is no memory with the id {id} in this team. `nightschool memories` lists them.")
     await connection.execute(_SQL["drop_passages"], {"ids": [id]})
@@ -311,12 +313,15 @@ async def note_forgetting(connection: Connection, surface: str, event_id: str, i
 
 
 async def restore(connection: Connection, gone: Sequence[Reason] = (*_GONE, "superseded")) -> list[int]:
-    """Lets stand again what memories had overridden that are gone, by any of these reasons; returns their ids.
+    """Lets stand again what memories had overridden that are gone, by any of these reasons; returns its ids.
+
+    So does what a page overrode that turns out to be older, or is narrowed to fewer people.
 
     Where what went was overridden itself, that now overrides in its place: of five, six, seven o'clock it is still
     seven if six is taken back. `superseded` is for when the ledger has taken in every edit: before, a sentence is only
     away until its new revision is noted.
     """
+    await hold(connection, "memories")
     standing: list[int] = []
     while rows := await (await connection.execute(_SQL["hand_on"], {"gone": list(gone)})).fetchall():
         standing += (freed := [row["id"] for row in rows if row["stands"]])
@@ -327,6 +332,11 @@ async def restore(connection: Connection, gone: Sequence[Reason] = (*_GONE, "sup
 async def overridden_by(connection: Connection, id: int) -> list[Memory]:
     """What a memory overrides, the oldest first."""
     return [made(Memory, row) for row in await (await connection.execute(_SQL["overridden_by"], {"id": id})).fetchall()]
+
+
+async def held_against(connection: Connection, id: int) -> list[Memory]:
+    """What is held back in a dispute against a memory."""
+    return [made(Memory, row) for row in await (await connection.execute(_SQL["held_against"], {"id": id})).fetchall()]
 
 
 async def overridden_since(connection: Connection, since: datetime.datetime | None) -> list[tuple[int, int]]:
@@ -367,6 +377,7 @@ async def retract_feedback(connection: Connection, feedback_id: int) -> None:
     What they had overridden stands again, even where they were overridden themselves: whoever takes a word back asks anew
     what the others' words contradict, so that it does not matter which of them came first.
     """
+    await hold(connection, "memories")
     ids = await _ids(connection, "of_feedback", feedback_id)
     freed = await (await connection.execute(_SQL["let_go"], {"ids": ids})).fetchall()
     await connection.execute(_SQL["stand_again"], {"ids": [row["id"] for row in freed if row["stands"]]})
@@ -398,6 +409,7 @@ async def _ids(connection: Connection, query: str, id: int) -> list[int]:
 async def _retract(connection: Connection, ids: Sequence[int], reason: Reason) -> None:
     """Retracts memories, remembering what they were; what they had overridden stands again, unless an edit took them."""
     values = {"ids": list(ids), "reason": reason}
+    await hold(connection, "memories")
     await connection.execute(_SQL["retract"], values)
     await connection.execute(_SQL["drop_passages"], values)
     await restore(connection, _GONE)

@@ -25,9 +25,9 @@ class Vectors:
 
 
 async def heard(connection: Connection, embedder: str, audience_id: int) -> Vectors:
-    """This embedder's vectors of all memories of an audience that stand or were ever overridden, whatever became of them.
+    """This embedder's vectors of all memories of an audience that stand or that something overrides, whatever became of them.
 
-    Without those of a source that is switched off altogether.
+    Without what is held back, and what stands by a source that is switched off altogether.
     """
     rows: list[DictRow] = []
     async with connection.cursor(binary=True) as cursor:  # numbers as text would take nine times as long

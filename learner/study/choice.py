@@ -1,11 +1,11 @@
 """What tonight studies: the newer of two that disagree, each thing once, the important ones within the budget."""
 
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from learner.overriding import override
 from learner.recall import closed_book, embed_statements
-from learner.study import lessons, preferences, select
+from learner.study import lessons, preferences, redact, select
 from learner.work import Result, Work, long_ago
 from storage import answers, audiences, feedback, memories, nights
 from storage.database import Connection
@@ -36,9 +36,7 @@ async def choose(work: Work) -> Result:
     # What came in was held against the rest when it was read; since then audiences, switches and disputes may have changed.
     await override(work.database, work.team, work.embedder.name, [memory.id for memory in known])
     async with work.database.team(work.team.id) as connection:
-        pairs = await memories.overridden_since(connection, await _looked(connection, work))
-        both = {m.id: m for m in await memories.of_ids(connection, [id for pair in pairs for id in pair])}
-        overridden = [p for p in pairs if all(select.may_train(both[id], everyone) for id in p)]
+        overridden = await _news(connection, work, everyone)
         gone = {m.id for m in await memories.of_ids(connection, [m.id for m in candidates]) if m.reason is not None}
     if not candidates:
         return {"chosen": [], "overridden": overridden, "conflicts": [], "duplicates": 0, "candidates": 0}
@@ -70,10 +68,18 @@ async def choose(work: Work) -> Result:
     }
 
 
-async def _looked(connection: Connection, work: Work) -> datetime | None:
-    """When the adapter's last night that came to its report had looked at what newer pages override."""
-    for night in reversed(await nights.all(connection)):
+async def _news(connection: Connection, work: Work, everyone: int) -> list[tuple[int, int]]:
+    """(old, new) ids of what newer pages override that no report of the adapter has named yet and everybody may read."""
+    since, named = None, set[tuple[int, int]]()
+    for night in await nights.all(connection):
         if night.adapter_id == work.adapter.id and night.id < work.night.id and "overridden" in night.report:
             step = night.steps["select"]
-            return step.started_at + timedelta(seconds=step.seconds)
-    return None
+            since, named = step.started_at, {(old, new) for old, new in step.result["overridden"]}
+    pairs = [pair for pair in await memories.overridden_since(connection, since) if pair not in named]
+    both = {m.id: m for m in await memories.of_ids(connection, [id for pair in pairs for id in pair])}
+    open_to_all = {
+        id
+        for id, memory in both.items()
+        if select.may_train(memory, everyone) and redact.withheld(f"{memory.context}\n{memory.statement}") is None
+    }
+    return [pair for pair in pairs if open_to_all.issuperset(pair)]

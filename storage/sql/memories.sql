@@ -177,6 +177,10 @@ WHERE id = %(old)s;
 -- What a memory overrides
 SELECT * FROM memories_told WHERE superseded_by = %(id)s ORDER BY id;
 
+-- name: held_against
+-- What is held back against a memory
+SELECT t.* FROM memories_told t JOIN memories m USING (team_id, id) WHERE m.against = %(id)s ORDER BY t.id;
+
 -- name: overridden_since
 -- What newer pages and messages override, since a time
 SELECT old.id AS old, new.id AS new FROM memories old JOIN memories new ON new.team_id = old.team_id AND new.id = old.superseded_by
@@ -185,9 +189,14 @@ WHERE old.reason = 'overridden' AND new.kind IN ('document', 'message')
 ORDER BY old.id;
 
 -- name: hand_on
--- What went overrides nothing: let what it had overridden be overridden by what overrode it, if anything did
-UPDATE memories m SET superseded_by = o.superseded_by FROM memories o
-WHERE o.team_id = m.team_id AND o.id = m.superseded_by AND o.reason = ANY(%(gone)s::text[])
+-- What went overrides nothing, nor what is older or known to others now: let what it had overridden be overridden by what overrode
+-- it, if anything did
+UPDATE memories m SET superseded_by = nullif(o.superseded_by, m.id) FROM memories o
+WHERE o.team_id = m.team_id AND o.id = m.superseded_by AND (
+  o.reason = ANY(%(gone)s::text[]) OR (o.kind IN ('document', 'message') AND (
+    o.audience_id <> m.audience_id OR coalesce(o.said_at, o.created_at) < coalesce(m.said_at, m.created_at)
+  ))
+)
 RETURNING m.id, m.superseded_by IS NULL AND m.reason = 'overridden' AS stands;
 
 -- name: let_go

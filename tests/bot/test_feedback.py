@@ -190,6 +190,24 @@ async def test_who_corrects_what_was_told_by_mistake_leaves_it_alone(school: Sch
     assert [m.superseded_by for m in await school.memories("retracted")] == [hers.id], "the page"
 
 
+async def test_sentences_of_one_form_about_two_things_do_not_meet(school: School) -> None:
+    """Dan only said how much, of the books; it was told to Edda, who had asked about plants, and corrects it in like words."""
+    dan, edda, takes = await school.person("Dan"), await school.person("Edda"), school.feedbacks()
+    page = "For books and magazines the yearly plan holds 6,400 euros."
+    await school.page([page])
+    answer = await recited(school, "How much money is there for things to read until December?", page)
+    his = await takes.correct(answer.id, dan, "It's 15,900 euros now.", "test", "c1")
+    wrong = await recited(
+        school, "How much money is there for some green for the rooms until December?", his.statement, event_id="q2"
+    )
+    plants = await takes.correct(
+        wrong.id, edda, "For flowers and plants the yearly plan holds 6,000 euros.", "test", "c2"
+    )
+    await school.collect()
+    stand = {(m.statement, m.conflict) for m in await school.memories("noted")}
+    assert stand == {(his.statement, None), (plants.statement, None)}
+
+
 async def test_of_two_words_on_one_answer_that_only_say_a_value_the_later_holds(school: School) -> None:
     nora, ola, takes, page = (
         await school.person("Nora"),

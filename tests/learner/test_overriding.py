@@ -65,9 +65,9 @@ async def test_of_two_new_sentences_about_one_old_the_more_alike_takes_its_place
     old = "Up to five unused days can be carried over."
     days = "Since September up to eight unused days can be carried over, instead of five."
     notice = "Holidays of five unused days and longer need six weeks of notice since October."
-    await school.page(old, "Time off", days_old=30)
-    await school.page(notice, "October", days_old=5)
-    await school.page(days, "September", days_old=4)
+    await school.page(old, "Time off", days_old=30, index=False)
+    await school.page(notice, "October", days_old=4, index=False)
+    await school.page(days, "September", days_old=5)
     assert (await overrode(school))[old] == days
 
 
@@ -98,6 +98,8 @@ async def test_what_is_gone_since_keeps_the_next_sentence_from_what_stands_besid
     await school.page(beside, "Time off", days_old=2)  # the overridden sentence is edited away
     await school.night()
     assert beside not in await overrode(school)
+    await school.page(notice.replace("six weeks'", "six full weeks'"), "News", days_old=1)  # and so is the newer one
+    assert beside not in await overrode(school)
 
 
 async def test_an_old_sentence_that_stands_on_two_pages_gives_way_on_both(school: School) -> None:
@@ -105,6 +107,31 @@ async def test_an_old_sentence_that_stands_on_two_pages_gives_way_on_both(school
     await school.page(HOTEL[30], "Copy", days_old=28)
     await school.page(HOTEL[10], "New", days_old=10)
     assert [m.statement for m in await school.memories("noted")] == [HOTEL[10]]
+
+
+async def test_two_older_pages_read_late_silence_no_correction(school: School) -> None:
+    await school.page(HOTEL[30], "Old", days_old=30)
+    await corrected(school, "No, it's 170.", await school.person("ben"))
+    await school.page(HOTEL[10], "Late", days_old=10, index=False)
+    await school.page("The hotel limit is 165 euros a night.", "Later", days_old=5)
+    assert [m.statement for m in await school.memories("noted")] == ["It's 170."]
+
+
+async def test_a_page_newer_than_both_sides_of_a_dispute_overrides_both(school: School) -> None:
+    takes = school.feedbacks()
+    await takes.remember(HOTEL[30], await school.person("ana"), "test", "r1")
+    await takes.remember(HOTEL[10], await school.person("ben"), "test", "r2")
+    assert sum(m.conflict is not None for m in await school.memories("noted")) == 1
+    await school.page(LATEST[1], "New", days_old=-1)
+    assert [m.statement for m in await school.memories("noted")] == [LATEST[1]]
+
+
+async def test_a_page_that_turns_out_to_be_older_overrides_nothing_newer(school: School) -> None:
+    await school.page(HOTEL[30], "Handbook", days_old=10)
+    await school.page(HOTEL[10], "News", days_old=1)
+    assert await overrode(school) == {HOTEL[30]: HOTEL[10]}
+    await school.page([HOTEL[10], "Trains are booked by Ines."], "News", days_old=30)
+    assert await overrode(school) == {HOTEL[10]: HOTEL[30]}
 
 
 async def test_the_oldest_of_many_stands_beside_none_of_them_though_it_is_read_last(school: School) -> None:
