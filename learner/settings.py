@@ -27,7 +27,7 @@ class LearningSettings(BaseModel):
         default=30.0,
         gt=0,
         description="Training budget of one night in minutes; select takes as many memories as fit into it. "
-        "Example: 5 minutes at 300 tokens a second are 90,000 tokens: about 160 memories of 45 tokens, seen 12 times.",
+        "Example: 5 minutes at 300 tokens a second are 90,000 tokens: about 104 memories of 72 tokens (replay too), seen 12 times.",
     )
     exposures: int = Field(
         default=7,
@@ -75,7 +75,7 @@ class LearningSettings(BaseModel):
         default=None,
         ge=1,
         le=10,
-        description="Questions written for each memory before filtering; each costs about 0.1 s here. None derives it from the "
+        description="Questions written for each memory before filtering; each costs about 0.2 s here. None derives it from the "
         "model's width (`phrasings_for`).",
     )
     asking_share: float = Field(
