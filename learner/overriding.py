@@ -158,8 +158,8 @@ class _Chains:
 
     async def _link(self, old: Memory, new: Memory) -> None:
         # Whoever was held back against a word that gives way does not get the better of what that gives way to.
-        held_back = [one for one in await memories.held_against(self._connection, old.id) if one.dated < new.dated]
-        for one in (old, *held_back):
+        held_back, head = await memories.held_against(self._connection, old.id), (await self._way(new))[-1]
+        for one in (old, *(one for one in held_back if one.dated < new.dated and one.id != head.id)):
             await memories.supersede(self._connection, one.id, new.id)
             self._heirs[one.id] = new.id
 
