@@ -11,7 +11,7 @@ from bot.answer import UNKNOWN, Asked, Colleague
 from bot.assembly import Assembly
 from bot.quiz import Question
 from learner.engine.engine import Engine, Message
-from learner.recall import closed_book, match, open_book, shortlist
+from learner.recall import closed_book, exact_parts, match, open_book, shortlist
 from storage import audiences, examples, memories, passages
 from storage.memories import Memory
 from storage.passages import Passage
@@ -23,7 +23,7 @@ _MOST_TOKENS = 96
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One answer of one arm: tokens are prompt and reply together; `own` is False where it is a quote."""
+    """One answer of one arm: tokens are prompt and reply together; `own` is False where it is a quote, `cited` what it cites."""
 
     text: str
     tokens: int
@@ -31,6 +31,13 @@ class Said:
     own: bool = True
     route: str = ""
     memory_id: int | None = None
+    cited: tuple[str, ...] = ()
+
+    @property
+    def invented(self) -> bool:
+        """True where it says something exact (a figure, a name, a negation) in its own words that nothing cited says."""
+        said, known = exact_parts(self.text), " ".join(self.cited)
+        return self.own and not self.refused and bool(said - exact_parts(known) - set(known.lower().split()))
 
 
 class Arms:
@@ -112,6 +119,7 @@ class Arms:
             not draft.quoted,
             draft.route,
             draft.memory_id,
+            tuple(source.quote for source in draft.sources),
         )
 
     async def _said(self, prompt: Sequence[Message], adapter: str | None) -> Said:

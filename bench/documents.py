@@ -142,7 +142,10 @@ def _figures(questions: Sequence[Question], given: Sequence[Said], seconds: floa
         "by_kind": {kind: _mean([q.right(s.text) for q, s in answerable if q.kind == kind]) for kind in kinds},
         # Of questions whose answer the newer revision changed: answers that still say an old value.
         "outdated": sum(q.wrong(s.text) for q, s in answerable if q.kind == "changed"),
-        "refused": _mean([s.refused or bool(_DECLINES.search(s.text)) for s in others]),
+        "refused": _mean([_declines(s) for s in others]),
+        "refused_too_many": _mean([_declines(s) for _, s in answerable]),
+        # Of the arms that cite: figures and names in the model's own words that nothing cited says.
+        "invented": sum(s.invented for s in given) if any(s.cited for s in given) else None,
         "unanswerable": len(others),
         "tokens_median": statistics.median(s.tokens for s in given) if given else None,
         "routes": {
@@ -150,6 +153,11 @@ def _figures(questions: Sequence[Question], given: Sequence[Said], seconds: floa
         },
         "seconds": round(seconds, 1),
     }
+
+
+def _declines(said: Said) -> bool:
+    """A quotation that happens to hold such words declines nothing."""
+    return said.refused or (said.own and bool(_DECLINES.search(said.text)))
 
 
 def _mean(values: Sequence[bool]) -> float | None:
