@@ -11,7 +11,7 @@ from bot.answer import UNKNOWN, Asked, Colleague
 from bot.assembly import Assembly
 from bot.quiz import Question
 from learner.engine.engine import Engine, Message
-from learner.recall import closed_book, exact_parts, match, open_book, shortlist
+from learner.recall import beyond, closed_book, match, open_book, shortlist
 from storage import audiences, examples, memories, passages
 from storage.memories import Memory
 from storage.passages import Passage
@@ -36,8 +36,7 @@ class Said:
     @property
     def invented(self) -> bool:
         """True where it says something exact (a figure, a name, a negation) in its own words that nothing cited says."""
-        said, known = exact_parts(self.text), " ".join(self.cited)
-        return self.own and not self.refused and bool(said - exact_parts(known) - set(known.lower().split()))
+        return self.own and not self.refused and bool(beyond(self.text, " ".join(self.cited)))
 
 
 class Arms:

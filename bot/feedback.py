@@ -274,7 +274,7 @@ class Feedbacks:
             about = None
             if answer is not None and given is not None:  # the same event again would turn to the next that was told
                 about = await meant(connection, self._embedder, memory, answer)
-            if about is not None and not _disputed(memory, about):
+            if about is not None and not select.disputed(memory, about):
                 gives_way.add(about.id)
             for old in gives_way:
                 await memories.supersede(connection, old, memory.id)
@@ -299,7 +299,7 @@ class Feedbacks:
             gives_way = await self._contradicted(connection, memory, vector)
             if answer is not None and memory.answer_id == answer.id:
                 about = await meant(connection, self._embedder, memory, answer)
-                gives_way |= {about.id} if about is not None and not _disputed(memory, about) else set()
+                gives_way |= {about.id} if about is not None and not select.disputed(memory, about) else set()
             for old in gives_way:
                 await memories.supersede(connection, old, id)
 
@@ -314,14 +314,14 @@ class Feedbacks:
     async def _contradicted(self, connection: Connection, memory: Memory, vector: Embedding) -> set[int]:
         """The memories that a new word contradicts, by the night's own rule; they give way at once."""
         near = [one.memory for one in await self._rivals(connection, memory, vector)]
-        olds = [old for old in near if not _disputed(memory, old)]
+        olds = [old for old in near if not select.disputed(memory, old)]
         vectors = await embed_statements(self._embedder, [(m.context, m.statement) for m in (memory, *olds)])
         return {pair.old for pair in select.overridden([memory, *olds], vectors) if pair.new == memory.id}
 
     async def _overtaken(self, connection: Connection, memory: Memory, vector: Embedding) -> int | None:
         """The later word, known already, that contradicts one which arrives only now."""
         near = [one.memory for one in await self._rivals(connection, memory, vector)]
-        told = [one for one in near if one.kind in select.TOLD and not _disputed(one, memory)]
+        told = [one for one in near if one.kind in select.TOLD and not select.disputed(one, memory)]
         vectors = await embed_statements(self._embedder, [(m.context, m.statement) for m in (memory, *told)])
         pairs = select.overridden([memory, *told], vectors)
         return next((pair.new for pair in pairs if pair.old == memory.id), None)
@@ -330,7 +330,9 @@ class Feedbacks:
         self, connection: Connection, memory: Memory, vector: Embedding, about: Memory | None = None
     ) -> Memory:
         """The memory, after it was weighed against what others said; `about`: whose word told by an answer it corrects."""
-        others = [one.memory for one in await self._rivals(connection, memory, vector) if _disputed(memory, one.memory)]
+        others = [
+            one.memory for one in await self._rivals(connection, memory, vector) if select.disputed(memory, one.memory)
+        ]
         vectors = await embed_statements(self._embedder, [(m.context, m.statement) for m in (memory, *others)])
         return await weigh(connection, memory, others, vectors, about)
 
@@ -365,8 +367,3 @@ class Feedbacks:
         new = NewFeedback(answer_id, person_id, surface, event_id, kind, value, text, at)
         async with self._database.team(self._team.id) as connection:
             await feedback.record(connection, new)
-
-
-def _disputed(memory: Memory, old: Memory) -> bool:
-    """True where another person said the older: it does not give way, the two are weighed."""
-    return old.kind in select.TOLD and old.person_id != memory.person_id

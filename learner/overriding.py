@@ -136,7 +136,7 @@ class _Chains:
         return _overrides(new, old, self._likeness(new, old))
 
     def _leans(self, other: Memory, leaning: Memory) -> bool:
-        return select.leaning(leaning) and not _disputed(other, leaning)
+        return select.leaning(leaning) and not select.disputed(other, leaning)
 
     async def _way(self, memory: Memory) -> list[Memory]:
         """A memory, what took its place, and so on to what stands in the end."""
@@ -170,9 +170,4 @@ def _takes_part(memory: Memory, overridden: bool = False) -> bool:
 
 
 def _overrides(new: Memory, old: Memory, alike: float) -> bool:
-    return not _disputed(new, old) and select.overrides(new, old, alike)
-
-
-def _disputed(one: Memory, other: Memory) -> bool:
-    """True for two people's words: they are weighed against each other instead (bot/weighing.py, and every night)."""
-    return one.kind in select.TOLD and other.kind in select.TOLD and one.person_id != other.person_id
+    return not select.disputed(new, old) and select.overrides(new, old, alike)

@@ -149,10 +149,11 @@ def openings(text: str) -> set[str]:
 
 def contradict(one: str, other: str) -> bool:
     """True where either says something exact, or begins with what may be a name, that the other does not say at all."""
-    return bool(_beyond(one, other) or _beyond(other, one))
+    return bool(beyond(one, other) or beyond(other, one))
 
 
-def _beyond(text: str, other: str) -> set[str]:
+def beyond(text: str, other: str) -> set[str]:
+    """What a text says exactly, or begins a sentence with (it may be a name), that the other does not say at all."""
     return (exact_parts(text) | openings(text)) - exact_parts(other) - {word.lower() for word in _WORD.findall(other)}
 
 

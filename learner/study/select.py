@@ -58,6 +58,11 @@ def leaning(memory: Memory) -> bool:
     return memory.kind in TOLD and leans(memory.statement)
 
 
+def disputed(one: Memory, other: Memory) -> bool:
+    """True for two people's words: neither gives way, they are weighed against each other (preferences.disputes)."""
+    return one.kind in TOLD and other.kind in TOLD and one.person_id != other.person_id
+
+
 def may_train(memory: Memory, everyone: int) -> bool:
     """True where the team's adapter may hold a memory tonight: `everyone` (the whole team's audience id) may know it.
 
