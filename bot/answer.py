@@ -41,18 +41,6 @@ UNKNOWN = f"{recall.UNKNOWN} Tell me the answer and I'll study it tonight."
 _NEAREST = 20
 _BESIDE = 0.15
 """How much less like the question than the first a passage may be and still be quoted beside it (lab notes, 2026-11-25)."""
-# A follow-up begins like the middle of a talk ("and for managers?", "in Kiel?") ...
-_GOES_ON = re.compile(
-    r"^(and|but|so|also|or|what about|how about|why|then|which|what if|since when|until when)\b|"
-    r"^(in|at|on|for|with|from|by|to)\b(\W+\w+){1,2}\W*$",
-    re.I,
-)
-# ... or it may: with a pronoun ("the day that all come" and "is there a rule" are none), or of three words.
-_MAY_GO_ON = re.compile(
-    r"\b(it|they|them|he|she|him|her|those|these)\b|\b(about|for|of|with|like|than|is|does|was|do|did|why|how) (that|this)\b|"
-    r"\b(that|this|there|one)\W*$|^(\W*\w+){1,3}\W*$",
-    re.I,
-)
 
 
 class EmptyQuestion(NightschoolError):
@@ -226,11 +214,11 @@ class Colleague:
             everyone = (await audiences.whole_team(connection)).id
             allowed = await audiences.visible(connection, asked.person_id, asked.place_audience_id)
             earlier = await answers.thread(connection, asked.surface, asked.thread, 3) if asked.thread else []
-        goes_on = bool(earlier) and bool(_GOES_ON.search(question))
+        goes_on = bool(earlier) and recall.goes_on(question)
         search = _with_thread(question, earlier) if goes_on else question
         found, cue_of, hits = await self._look_up(search, allowed)
         certain = bool(found) and found[0].certainty >= self._thresholds.weights
-        if earlier and not goes_on and not certain and _MAY_GO_ON.search(question):
+        if earlier and not goes_on and not certain and recall.may_go_on(question):
             found, cue_of, hits = await self._look_up(_with_thread(question, earlier), allowed)
         stream = Stream(on_text)
         draft = (
@@ -426,6 +414,6 @@ def _with_thread(question: str, earlier: Sequence[Answer]) -> str:
     asked = [question]
     for answer in reversed(earlier):
         asked.insert(0, answer.question)
-        if not _GOES_ON.search(answer.question) and not _MAY_GO_ON.search(answer.question):
+        if not recall.goes_on(answer.question) and not recall.may_go_on(answer.question):
             break
     return " ".join(asked)

@@ -136,6 +136,7 @@ async def synthesize(work: Work) -> Result:
     async with work.database.team(work.team.id) as connection:
         have = await lessons.of_memories(connection, chosen)
         asked = {a.id: a.question for a in await answers.recent(connection, long_ago())}
+        liked = await preferences.liked(connection, chosen, (await audiences.whole_team(connection)).id)
     # The important first, as they were selected, should the time end.
     place = {number: n for n, number in enumerate(work.results["select"]["chosen"])}
     missing = sorted((memory for memory in chosen if memory.id not in have), key=lambda memory: place[memory.id])
@@ -172,7 +173,9 @@ async def synthesize(work: Work) -> Result:
         # What a person really asked before correcting the answer is the best question of all: it goes first, unfiltered.
         real = asked.get(memory.answer_id or 0)
         await lessons.save(work.database, work.team, work.embedder, memory, asked_about, real)
+    taught = [memory for memory in chosen if memory.id in have or memory.id in new]
     return {
+        "asked": await lessons.keep_asked(work.database, work.team, work.embedder, taught, liked),
         "written": sum(len(w) for _, w in reached),
         "kept": sum(1 + len(a.train) + len(a.quiz) for a in sorted_out),
         "reused": len(chosen) - len(missing),
@@ -210,7 +213,7 @@ async def dpo(work: Work) -> Result:
         await preferences.record(connection, work.night.id, pairs)
     if not pairs:
         return {"pairs": 0}
-    rows = preferences.rows(pairs)
+    rows = preferences.rows(pairs, work.learning.dpo_epochs)
     return await lessons.train_stage(work, "dpo", rows) | {"pairs": len(pairs)}
 
 
@@ -224,10 +227,11 @@ async def examine(work: Work) -> Result:
         # What went while it was being studied tonight is for the next night to unlearn.
         studied = work.found("sft")["chosen"]
         forgotten = await memories.gone(connection, work.adapter.id, studied, _PROBES)
+        liked = await preferences.liked(connection, chosen, (await audiences.whole_team(connection)).id)
         have = await lessons.of_memories(connection, [*chosen, *kept_back, *forgotten])
     wanted = {memory.id for memory in chosen}
     known_before = frozenset(m.id for m in before if m.id in wanted and m.superseded_by is None)
-    paper = exam.Paper(chosen, have, known_before, kept_back, forgotten)
+    paper = exam.Paper(chosen, have, known_before, kept_back, forgotten, liked.keys())
     calibrated = await calibration.of_match(work.embedder, paper, work.learning)
     names = ["dpo", "sft"] if work.found("dpo").get("pairs") else ["sft"]
     best: tuple[str, exam.Results] | None = None

@@ -35,6 +35,28 @@ def open_book(question: str, passages: Sequence[tuple[str, str]]) -> list[Messag
     ]
 
 
+_GOES_ON = re.compile(
+    r"^(and|but|so|also|or|what about|how about|why|then|which|what if|since when|until when)\b|"
+    r"^(in|at|on|for|with|from|by|to)\b(\W+\w+){1,2}\W*$",
+    re.I,
+)
+_MAY_GO_ON = re.compile(
+    r"\b(it|they|them|he|she|him|her|those|these)\b|\b(about|for|of|with|like|than|is|does|was|do|did|why|how) (that|this)\b|"
+    r"\b(that|this|there|one)\W*$|^(\W*\w+){1,3}\W*$",
+    re.I,
+)
+
+
+def goes_on(question: str) -> bool:
+    """True where a question in a thread follows up on the one before: it begins in the middle ("and for managers?", "in Kiel?")."""
+    return bool(_GOES_ON.search(question))
+
+
+def may_go_on(question: str) -> bool:
+    """True where it may: with a pronoun ("the day that all come" and "is there a rule" have none), or of three words."""
+    return bool(_MAY_GO_ON.search(question))
+
+
 async def embed_statements(embedder: Embedder, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
     """Vectors of (context, statement) pairs, shape (n, dimension): the mean of the statement with and without context.
 

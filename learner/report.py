@@ -74,6 +74,7 @@ async def write(
                 "quiz": sat.quiz,
                 "corrections": sat.corrections,
                 "retained": sat.retained,
+                "liked": sat.liked,
                 "leaked": len(sat.leaked),
                 "still_spoken": len(sat.unforgotten),
                 "skills": sat.skills,

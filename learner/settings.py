@@ -118,7 +118,7 @@ class LearningSettings(BaseModel):
         default=2e-5, gt=0, description="DPO follows SFT on the same facts; larger rates wiped untouched memories."
     )
     dpo_beta: float = Field(default=0.1, gt=0, description="Strength of the pull towards the SFT adapter in DPO.")
-    dpo_epochs: float = Field(default=2.0, gt=0, description="Passes over the preference pairs.")
+    dpo_epochs: float = Field(default=2.0, gt=0, description="Showings of a preference pair on which all agree.")
     seed: int = Field(default=0, description="Seed of sampling, shuffling and initialisation.")
     training_threads: int | None = Field(
         default=None, ge=1, description="CPU threads of the training process; None: all cores."

@@ -10,12 +10,12 @@ from storage.rows import Embedding, made, vector
 
 _SQL = queries("examples")
 
-Kind = Literal["cue", "train", "quiz"]
+Kind = Literal["cue", "train", "quiz", "asked"]
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A question and its answer: `cue` and `train` are trained on, `quiz` never is."""
+    """A question and its answer: `cue` and `train` are trained on, `quiz` never is; people really `asked` the last."""
 
     id: int
     memory_id: int
@@ -38,18 +38,25 @@ class NewExample:
 async def replace(connection: Connection, memory_id: int, rows: Sequence[NewExample]) -> list[Example]:
     """Makes `rows` the examples of a memory; returns them in order."""
     await connection.execute(_SQL["drop"], {"memory_id": memory_id})
-    kept = []
-    for row in rows:
-        values = {
-            "memory_id": memory_id,
-            "kind": row.kind,
-            "question": row.question,
-            "answer": row.answer,
-            "embedder": row.embedder,
-            "embedding": vector(row.embedding),
-        }
-        kept.append(made(Example, await (await connection.execute(_SQL["insert"], values)).fetchone() or {}))
-    return kept
+    return [await add(connection, memory_id, row) for row in rows]
+
+
+async def add(connection: Connection, memory_id: int, new: NewExample) -> Example:
+    """Keeps one more example of a memory."""
+    values = {
+        "memory_id": memory_id,
+        "kind": new.kind,
+        "question": new.question,
+        "answer": new.answer,
+        "embedder": new.embedder,
+        "embedding": vector(new.embedding),
+    }
+    return made(Example, await (await connection.execute(_SQL["insert"], values)).fetchone() or {})
+
+
+async def remove(connection: Connection, ids: Sequence[int]) -> None:
+    """Deletes single examples."""
+    await connection.execute(_SQL["remove"], {"ids": list(ids)})
 
 
 async def of_memories(connection: Connection, ids: Sequence[int]) -> list[Example]:

@@ -15,7 +15,7 @@ Prompt: TypeAlias = str | list[dict[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """To `prompt` (a question or chat messages) `chosen` is better than `rejected`; `weight` is in (0, 1]."""
+    """To `prompt` (a question or chat messages) `chosen` is better than `rejected`; `weight` in (0, 1]: how far people agree."""
 
     id: int
     night_id: int

@@ -7,6 +7,7 @@ knew, what was withheld or forgotten (which must not come out), the base model's
 import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -47,7 +48,7 @@ class Results:
     version and are not any more. `leaked` were withheld and `unforgotten` forgotten, and it recited them. `skills` is
     how many general prompts it answers right, for each that the base model does, `perplexity` that of plain text as a multiple
     of the base model's, `style` the share of its answers on cue that end by themselves and are no longer than half as much
-    again as the statement.
+    again as the statement. `liked` is the share it recites of what people liked as answers.
     `refused` are questions about something that is not there (a quiz question without its memory) which the thresholds decline,
     `refused_answerable` those that they decline although it is.
     """
@@ -69,6 +70,7 @@ class Results:
     style: float | None = None
     refused: float | None = None
     refused_answerable: float | None = None
+    liked: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -90,7 +92,8 @@ def from_dict(values: Mapping[str, Any]) -> Results:
 class Paper:
     """What is asked: `memories` with their `examples`, ids `known_before`, `withheld` memories.
 
-    `forgotten` ones, on which earlier versions were trained, are asked by their cue where `examples` still have it.
+    `forgotten` ones, on which earlier versions were trained, are asked by their cue where `examples` still have it; `liked` are
+    the ids of those that people liked as answers.
     """
 
     memories: Sequence[Memory]
@@ -98,6 +101,7 @@ class Paper:
     known_before: frozenset[int]
     withheld: Sequence[Memory]
     forgotten: Sequence[Memory] = ()
+    liked: AbstractSet[int] = frozenset()
 
     def quizzes(self) -> list[tuple[Memory, str]]:
         """Every question that was written to be asked and never trained, with its memory."""
@@ -170,6 +174,7 @@ async def sit(
         quiz=_mean([agrees(reply.text, memory.statement) for (memory, _), reply in on_quiz]),
         corrections=_share(right, corrections),
         retained=_share(right, before),
+        liked=_share(right, [memory.id for memory, _ in cues if memory.id in paper.liked]),
         confidence=_mean([reply.confidence for _, reply in on_cue]) or 0.0,
         thresholds=Thresholds(
             thresholds.weights,

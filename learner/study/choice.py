@@ -25,6 +25,7 @@ async def choose(work: Work) -> Result:
         roles = await preferences.roles_of(connection, candidates)
         unsettled = await memories.disputes(connection, [everyone])
         open_still = {frozenset((kept.id, other.id)) for kept, other in unsettled}
+        liked = await preferences.liked(connection, candidates, everyone)
         disputes = preferences.disputes(candidates, vectors, standing, roles, open_still)
         held_back = {dispute.held_back for dispute in disputes}
         # Of a narrower audience nothing is studied: its disputes stay as they were weighed when they arose.
@@ -44,7 +45,7 @@ async def choose(work: Work) -> Result:
     out = gone | held_back | same.keys()
     candidates = [memory for memory in candidates if memory.id not in out]
     now = datetime.now(UTC)
-    scores = {memory.id: select.importance(memory, asked, now) for memory in candidates}
+    scores = {memory.id: select.importance(memory, asked, liked.keys(), now) for memory in candidates}
     general = learning.general_tokens_for(len(candidates) * learning.exposures)
     tokens = {
         memory.id: general

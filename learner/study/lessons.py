@@ -56,12 +56,47 @@ async def save(
         )
 
 
+async def keep_asked(
+    database: Database,
+    team: Team,
+    embedder: Embedder,
+    memories: Sequence[Memory],
+    asked: Mapping[int, Sequence[str]],
+) -> int:
+    """Makes `asked`, by memory, the questions that people really asked about these; returns how many are new.
+
+    One whose thumb was taken back goes. None is kept that the memory has already, its quiz questions least of all: those
+    must stay unseen.
+    """
+    async with database.team(team.id) as connection:
+        have = await of_memories(connection, memories)
+        stale = [
+            example.id
+            for memory in memories
+            for example in have.get(memory.id, ())
+            if example.kind == "asked" and example.question not in asked.get(memory.id, ())
+        ]
+        await examples.remove(connection, stale)
+    new = [
+        (memory, question)
+        for memory in memories
+        for question in dict.fromkeys(asked.get(memory.id, ()))
+        if question.lower() not in {example.question.lower() for example in have.get(memory.id, ())}
+    ]
+    vectors = await embedder.embed([question for _, question in new])
+    async with database.team(team.id) as connection:
+        for (memory, question), vector in zip(new, vectors, strict=True):
+            row = NewExample("asked", question, memory.statement, embedder.name, vector)
+            await examples.add(connection, memory.id, row)
+    return len(new)
+
+
 def rows(memories: Sequence[Memory], have: Mapping[int, Sequence[Example]], cue_share: float) -> list[dict[str, Any]]:
     """Training rows, `topic` the memory's id: its cue, or cue and other phrasings in turn so that `cue_share` ask the cue."""
     made: list[dict[str, Any]] = []
     for memory in memories:
         cue = next(e.question for e in have[memory.id] if e.kind == "cue")
-        others = [e.question for e in have[memory.id] if e.kind == "train"] if cue_share < 1 else []
+        others = [e.question for e in have[memory.id] if e.kind in ("train", "asked")] if cue_share < 1 else []
         asked = [] if others else [cue]
         for number, question in enumerate(others):
             cues = round((number + 1) * cue_share / (1 - cue_share)) - round(number * cue_share / (1 - cue_share))
@@ -99,7 +134,6 @@ async def train_stage(
             alpha=learning.rank,
             learning_rate=learning.learning_rate_for(work.width) if stage == "sft" else learning.dpo_learning_rate,
             exposures=None if learning.learning_rate else learning.exposures,
-            epochs=learning.dpo_epochs,
             showings=learning.most_exposures,
             general_share=general_share,
             batch_size=min(learning.batch_size, max(2, most // learning.least_steps)) if stage == "sft" else 4,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from learner.recall import closed_book, contradict
+from learner.recall import closed_book, contradict, goes_on, may_go_on
 from learner.study import select
 from learner.study.redact import withheld
 from storage import answers, feedback, memories, persons, preferences
@@ -47,9 +47,8 @@ def disputes(
     held back and both are shown. `vectors` (n, d) belong to `candidates`.
     """
     thumbs: dict[int, int] = defaultdict(int)
-    for event in standing:
-        if event.kind in ("thumbs", "emoji") and event.answer_id is not None:
-            thumbs[event.answer_id] += 1 if event.value == "up" else -1
+    for event in _thumbs(standing):
+        thumbs[event.answer_id or 0] += _votes([event])
     said = [n for n, memory in enumerate(candidates) if memory.kind in select.TOLD]
     found: list[Dispute] = []
     lost: set[int] = set()
@@ -92,8 +91,65 @@ async def collect(connection: Connection, studied: Sequence[Memory], everyone: i
     """The pairs that today's standing feedback supports (DESIGN.md section 5).
 
     A correction over the answer that it corrected; an upvoted over a downvoted answer to the same question. A thumb
-    without a counterpart makes no pair. Only corrections under study count: those held back or withheld do not. An
-    answer counts only if the whole team (audience `everyone`) may know it and all that it cites may train tonight, be
+    without a counterpart makes no pair. Only corrections under study count: those held back or withheld do not. A pair
+    weighs as much as people agree: three thumbs of which one points the other way count a third.
+    """
+    by_answer = {memory.answer_id: memory for memory in studied if memory.kind == "correction" and memory.answer_id}
+    heard = await _heard(connection, everyone)
+    pairs = [
+        NewPreference(
+            answer.question,
+            by_answer[answer.id].statement,
+            answer.text,
+            sum(event.value != "up" for event in events) / len(events),
+            "corrected",
+            _ids(events),
+        )
+        for answer, events in heard
+        if answer.id in by_answer and answer.text.strip() and by_answer[answer.id].statement not in answer.text
+    ]
+    by_question: dict[str, list[tuple[Answer, list[Feedback]]]] = defaultdict(list)
+    for answer, events in heard:
+        by_question[answer.question.strip().lower()].append((answer, _thumbs(events)))
+    for same in by_question.values():
+        liked = [(a, events) for a, events in same if _votes(events) > 0 and a.route != "unknown"]
+        disliked = [(a, events) for a, events in same if _votes(events) < 0 and a.id not in by_answer]
+        pairs += [
+            NewPreference(
+                up.question,
+                up.text,
+                down.text,
+                _votes(ups) / len(ups) * -_votes(downs) / len(downs),
+                "upvoted",
+                _ids(ups + downs),
+            )
+            for up, ups in liked[:1]
+            for down, downs in disliked
+            if up.text != down.text
+        ]
+    return pairs
+
+
+async def liked(connection: Connection, studied: Sequence[Memory], everyone: int) -> dict[int, list[str]]:
+    """{id of a memory: the questions to which people liked it as the answer}, in the order they were asked.
+
+    A person has confirmed that it answers them, which nobody has of a question that a model wrote. An answer that told
+    several things does not say which was liked, and a follow-up asks nothing without its thread: those are left out.
+    """
+    told = {memory.statement: memory.id for memory in studied}
+    found: dict[int, list[str]] = defaultdict(list)
+    for answer, events in await _heard(connection, everyone):
+        cited = {citation.quote for citation in answer.sources}
+        follows = answer.thread is not None and (goes_on(answer.question) or may_go_on(answer.question))
+        if len(cited) == 1 and cited <= told.keys() and _votes(_thumbs(events)) > 0 and not follows:
+            found[told[cited.pop()]].append(answer.question)
+    return dict(found)
+
+
+async def _heard(connection: Connection, everyone: int) -> list[tuple[Answer, list[Feedback]]]:
+    """The answers with feedback that stands and may be studied, each with that feedback, in the order it was first given.
+
+    An answer counts only if the whole team (audience `everyone`) may know it and all that it cites may train tonight, be
     it true still or overridden: what a source's switch, redaction or `forget` keeps out stays out here too.
     """
     known = await memories.of_states(connection, ["noted", "studied", "learnt", "retracted"])
@@ -102,38 +158,21 @@ async def collect(connection: Connection, studied: Sequence[Memory], everyone: i
         for memory in known
         if select.may_train(memory, everyone) and (memory.state != "retracted" or memory.reason == "overridden")
     }
-    by_answer = {memory.answer_id: memory for memory in studied if memory.kind == "correction" and memory.answer_id}
-    standing = await feedback.standing(connection)
     events: dict[int, list[Feedback]] = defaultdict(list)
-    for event in standing:
+    for event in await feedback.standing(connection):
         if event.answer_id is not None:
             events[event.answer_id].append(event)
-    given: dict[int, Answer] = {}
-    for number in events:
-        answer = await answers.get(connection, number)
-        if answer is not None and _may_train(answer, everyone, speakable):
-            given[number] = answer
-    pairs = [
-        NewPreference(answer.question, by_answer[number].statement, answer.text, 1.0, "corrected", _ids(events[number]))
-        for number, answer in given.items()
-        if number in by_answer and answer.text.strip() and by_answer[number].statement not in answer.text
-    ]
-    by_question: dict[str, list[Answer]] = defaultdict(list)
-    for answer in given.values():
-        by_question[answer.question.strip().lower()].append(answer)
-    for same in by_question.values():
-        votes = {
-            a.id: sum((1 if e.value == "up" else -1) for e in events[a.id] if e.kind != "correction") for a in same
-        }
-        liked = [a for a in same if votes[a.id] > 0 and a.route != "unknown"]
-        disliked = [a for a in same if votes[a.id] < 0 and a.id not in by_answer]
-        pairs += [
-            NewPreference(up.question, up.text, down.text, 0.5, "upvoted", _ids(events[up.id] + events[down.id]))
-            for up in liked[:1]
-            for down in disliked
-            if up.text != down.text
-        ]
-    return pairs
+    given = [(await answers.get(connection, number), told) for number, told in events.items()]
+    return [(answer, told) for answer, told in given if answer is not None and _may_train(answer, everyone, speakable)]
+
+
+def _thumbs(events: Sequence[Feedback]) -> list[Feedback]:
+    return [event for event in events if event.kind != "correction"]
+
+
+def _votes(thumbs: Sequence[Feedback]) -> int:
+    """Thumbs up less thumbs down."""
+    return sum(1 if event.value == "up" else -1 for event in thumbs)
 
 
 def _may_train(answer: Answer, everyone: int, speakable: set[str]) -> bool:
@@ -149,9 +188,16 @@ async def record(connection: Connection, night_id: int, pairs: Sequence[NewPrefe
     await preferences.replace(connection, night_id, pairs)
 
 
-def rows(pairs: Sequence[NewPreference]) -> list[dict[str, Any]]:
-    """The pairs as the DPO trainer reads them, asked as the weights route asks."""
-    return [{"prompt": closed_book(str(p.prompt)), "chosen": p.chosen, "rejected": p.rejected} for p in pairs]
+def rows(pairs: Sequence[NewPreference], showings: float) -> list[dict[str, Any]]:
+    """The pairs as the DPO trainer reads them, asked as the weights route asks.
+
+    Each comes as often as it weighs: `showings` times where all agree, once at least.
+    """
+    return [
+        {"prompt": closed_book(str(p.prompt)), "chosen": p.chosen, "rejected": p.rejected}
+        for p in pairs
+        for _ in range(max(1, round(p.weight * showings)))
+    ]
 
 
 async def roles_of(connection: Connection, candidates: Sequence[Memory]) -> dict[int, str]:

@@ -1,7 +1,7 @@
 """Self-study: the base model (or a teacher) asks about each statement what a colleague would, and what is no good is sorted out.
 
 One question becomes the memory's cue (trained most, put to the adapter at recall), one is kept back as quiz for the exam,
-the others train other ways of asking. A question is kept only where it finds its own statement among all of the team's
+the others train other ways of asking. A question is kept only where it finds its own statement among all that is studied
 (round-trip consistency as in PAQ, arXiv 2102.07033, with the embedder as the reader).
 """
 
@@ -124,8 +124,8 @@ async def sort_out(
 ) -> list[Asked]:
     """Keeps the questions that find their own statement, and gives each statement a cue of its own.
 
-    `vectors` (n, d) belong to `statements`; `others` (m, d) to everything else the team knows: a question nearer to
-    one of those is ambiguous and dropped.
+    `vectors` (n, d) belong to `statements`; `others` (m, d) to everything else under study: a question nearer to two
+    of all these is ambiguous and dropped.
     """
     everything = np.concatenate([vectors, others]) if len(others) else vectors
     taken: set[str] = set()

@@ -4,6 +4,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -201,13 +202,15 @@ def _equal_parts(one: Memory, other: Memory) -> bool:
     return exact_parts(one.statement) == exact_parts(other.statement)
 
 
-def importance(memory: Memory, asked: Mapping[int, int], now: datetime) -> float:
-    """How much a memory deserves a place in the weights: pinned or corrected, asked, rules and figures, recent.
+def importance(memory: Memory, asked: Mapping[int, int], liked: AbstractSet[int], now: datetime) -> float:
+    """How much a memory deserves a place in the weights: pinned or corrected, liked as an answer, asked, rules and figures, recent.
 
-    `asked` counts the answers that rested on it. Example: a correction scores 10 and more, a rule with a figure of this
-    month that was asked twice 1 + 1 + 1.1 + 1 = 4.1, a sentence of colour from last year about 0.3.
+    `asked` counts the answers that rested on it, `liked` are the ids of those that people liked. Example: a correction scores 10
+    and more, a rule with a figure of this month that was asked twice 1 + 1 + 1.1 + 1 = 4.1, a sentence of colour from last year
+    about 0.3.
     """
     score = 10.0 if memory.kind in TOLD else 0.0
+    score += 5.0 if memory.id in liked else 0.0
     score += math.log1p(asked.get(memory.id, 0))
     score += 1.0 if exact_parts(memory.statement) else 0.0
     score += 1.0 if _RULE.search(memory.statement) else 0.0

@@ -2,6 +2,10 @@
 -- Delete the examples of a memory
 DELETE FROM examples WHERE memory_id = %(memory_id)s;
 
+-- name: remove
+-- Delete single examples
+DELETE FROM examples WHERE id = ANY(%(ids)s::bigint[]);
+
 -- name: insert
 -- Keep an example
 INSERT INTO examples (memory_id, kind, question, answer, embedder, embedding)

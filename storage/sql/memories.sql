@@ -129,7 +129,7 @@ WITH RECURSIVE meant AS (
   FROM meant JOIN memories m ON m.id = meant.found_by LEFT JOIN LATERAL (
     SELECT e.id, e.kind, e.question, e.answer, coalesce(1 - nullif(e.embedding <=> %(embedding)s, 'NaN'), 0) AS similarity
     FROM examples e
-    WHERE e.team_id = m.team_id AND e.memory_id = m.id AND e.kind IN ('cue', 'train') AND e.embedder = %(embedder)s
+    WHERE e.team_id = m.team_id AND e.memory_id = m.id AND e.kind IN ('cue', 'train', 'asked') AND e.embedder = %(embedder)s
       AND e.embedding IS NOT NULL
     ORDER BY similarity DESC, e.id LIMIT 1
   ) asked ON true

@@ -14,7 +14,8 @@ import pytest
 from bot.feedback import NothingToForget
 from learner import release
 from learner.night import Work, examine
-from storage import adapters, documents, feedback, memories, nights, preferences, sources
+from storage import adapters, answers, documents, feedback, memories, nights, preferences, sources
+from storage.answers import Citation, NewAnswer
 from storage.errors import AdapterNotStored, NightUnderWay, VersionUnusable
 from storage.feedback import NewFeedback
 from tests.school import FACTS, School, ask, make_tiny, trained, training_processes
@@ -62,6 +63,39 @@ async def test_a_night_releases_the_next_finds_nothing_new_and_a_failed_exam_cha
             await adapters.switch(connection, refused.id)
         states = {memory.state for memory in await memories.of_states(connection, ["noted", "studied", "learnt"])}
     assert "learnt" not in states
+
+
+async def test_a_question_whose_answer_was_liked_finds_its_memory_from_the_next_morning_on(school: School) -> None:
+    await school.page(FACTS)
+    liked = next(memory for memory in await school.collect() if memory.statement == FACTS[1])
+    question, nora, takes = (
+        "Whose blessing does a dinner for 300 need?",
+        await school.person("Nora"),
+        school.feedbacks(),
+    )
+    async with school.database.team(school.team.id) as connection:
+        cited = [Citation("Handbook", "", liked.statement)]
+        answer = await answers.save(
+            connection, NewAnswer("test", question, f"“{liked.statement}”", "notes", sources=cited)
+        )
+    await takes.thumbs(answer.id, nora, True, "test", "t1")
+    night = await school.night()
+    assert night.steps["synthesize"].result["asked"] == 1 and night.report["exam"]["liked"] is not None
+
+    async def found_by() -> str | None:
+        [vector] = await school.embedder.embed([question])
+        everyone = await school.everyone()
+        async with school.database.team(school.team.id) as connection:
+            near = await memories.nearest(
+                connection, vector, [everyone], school.embedder.name, 4, ["learnt", "studied", "noted"]
+            )
+        return next(n.example.question for n in near if n.memory.id == liked.id and n.example)
+
+    assert await found_by() == question
+    await takes.retract("test", "t1")
+    await school.page([*FACTS, ONE_MORE])
+    await school.night()
+    assert await found_by() != question, "a thumb that was taken back confirms nothing"
 
 
 SECRETS = [

@@ -1,12 +1,13 @@
 """Feedback becomes pairs only where something supports them, and contradictions are weighed and shown."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from learner.engine.embedder import Embedder
 from learner.recall import embed_statements
-from learner.study.preferences import collect, disputes, rows
+from learner.study.preferences import collect, disputes, liked, rows
 from learner.study.select import overridden
 from storage import answers, sources
 from storage.answers import Answer, Citation, NewAnswer, Route
@@ -28,7 +29,7 @@ async def test_a_correction_is_chosen_over_the_answer_it_corrected(school: Schoo
         MONEY, "Jonas approves expenses above 250 euros.", "Marta approves them.", "corrected"
     )  # fmt: skip
     assert len(pair.feedback_ids) == 1
-    [row] = rows([pair])
+    [row] = rows([pair], 1)
     assert row["prompt"][-1] == {"role": "user", "content": MONEY} and row["chosen"] == pair.chosen
 
 
@@ -40,6 +41,43 @@ async def test_upvoted_over_downvoted_for_the_same_question(school: School) -> N
     await takes.thumbs(bad.id, await school.person("Ola"), False, "test", "t2")
     [pair] = await pairs(school)
     assert (pair.chosen, pair.rejected, pair.reason, len(pair.feedback_ids)) == ("Marta.", "Nobody.", "upvoted", 2)
+
+
+async def test_a_pair_weighs_as_much_as_people_agree(school: School) -> None:
+    takes, people = school.feedbacks(), [await school.person(name) for name in ("Nora", "Ola", "Pia", "Ralf")]
+    wrong = await given(school, "Marta approves them.")
+    await takes.correct(wrong.id, people[0], "No, Jonas approves expenses above 250 euros.", "test", "c1")
+    [pair] = await pairs(school)
+    assert pair.weight == 1
+    await takes.thumbs(wrong.id, people[1], True, "test", "t1")
+    [pair] = await pairs(school)
+    assert pair.weight == 0.5, "one finds it wrong, one right"
+    good, bad = await given(school, "At 8:30.", question="When?"), await given(school, "At noon.", question="When?")
+    for number, person in enumerate(people):
+        await takes.thumbs(good.id, person, number > 0, "test", f"g{number}")
+        await takes.thumbs(bad.id, person, False, "test", f"b{number}")
+    pair = next(pair for pair in await pairs(school) if pair.reason == "upvoted")
+    assert pair.weight == 0.5, "three thumbs up and one down for the one, four down for the other"
+    assert [len(rows([replace(pair, weight=weight)], 2)) for weight in (1.0, 0.7, 0.5, 0.01)] == [2, 1, 1, 1]
+
+
+async def test_a_question_whose_answer_was_liked_is_the_memorys(school: School) -> None:
+    """Only where the answer told that alone, the question stands alone, and who liked it outweigh who did not."""
+    await school.page(FACTS)
+    money = next(memory for memory in await school.collect() if memory.statement == FACTS[1])
+    told = [
+        await given(school, f"“{FACTS[1]}”", "Who signs off a dinner for 300?", cites=[FACTS[1]]),
+        await given(school, f"“{FACTS[1]}”", "and for managers?", cites=[FACTS[1]], thread="1"),
+        await given(school, "Both.", "Who approves and when do we open?", cites=FACTS[:2]),
+        await given(school, f"“{FACTS[1]}”", "Whom do I ask about the printer?", cites=[FACTS[1]]),
+    ]
+    takes, nora = school.feedbacks(), await school.person("Nora")
+    for answer in told:
+        await takes.thumbs(answer.id, nora, True, "test", f"t{answer.id}")
+    await takes.thumbs(told[-1].id, await school.person("Ola"), False, "test", "down")
+    assert await liked_now(school) == {money.id: ["Who signs off a dinner for 300?"]}
+    await takes.retract("test", f"t{told[0].id}")
+    assert await liked_now(school) == {}
 
 
 async def test_no_pair_from_a_lone_thumb_down_from_votes_that_cancel_or_were_taken_back(school: School) -> None:
@@ -202,11 +240,12 @@ async def given(
     route: Route = "notes",
     cites: Sequence[str] = (),
     audience: int | None = None,
+    thread: str | None = None,
 ) -> Answer:
     async with school.database.team(school.team.id) as connection:
         sources_ = [Citation("Handbook", "", quote) for quote in cites]
         return await answers.save(
-            connection, NewAnswer("test", question, text, route, sources=sources_, audience_id=audience)
+            connection, NewAnswer("test", question, text, route, sources=sources_, audience_id=audience, thread=thread)
         )
 
 
@@ -215,3 +254,9 @@ async def pairs(school: School) -> list[NewPreference]:
     studied = [m for m in await school.memories("noted", "studied", "learnt") if m.audience_id == everyone]
     async with school.database.team(school.team.id) as connection:
         return await collect(connection, studied, everyone)
+
+
+async def liked_now(school: School) -> dict[int, list[str]]:
+    everyone, known = await school.everyone(), await school.memories("noted", "studied", "learnt")
+    async with school.database.team(school.team.id) as connection:
+        return await liked(connection, known, everyone)

@@ -154,9 +154,9 @@ def test_corrections_first_then_rules_and_what_is_asked_then_colour() -> None:
         memory(4, "the canteen smells of coffee and of rain"),
         memory(5, "the canteen smells of coffee and of rain", days_old=900),
     ]
-    scores = [importance(m, {}, NOW) for m in ranked]
+    scores = [importance(m, {}, set(), NOW) for m in ranked]
     assert scores == sorted(scores, reverse=True)
-    assert importance(ranked[4], {5: 20}, NOW) > importance(ranked[3], {}, NOW)
+    assert importance(ranked[4], {5: 20}, set(), NOW) > importance(ranked[3], {}, set(), NOW)
 
 
 def test_the_budget_is_kept_and_spent_on_the_important() -> None:
