@@ -31,7 +31,7 @@ from storage.adapters import Version
 from storage.answers import Answer, Citation, NewAnswer, Route
 from storage.database import Database
 from storage.errors import DatabaseAway, NightschoolError
-from storage.memories import Near
+from storage.memories import Memory, Near
 from storage.passages import Hit, Passage
 from storage.teams import Team
 
@@ -290,7 +290,7 @@ class Colleague:
             quoted=not all(grounded),
             memory_id=told[0].id,
             version_id=version.id,
-            sources=tuple(Citation(m.title or m.context, m.uri, m.statement) for m in told),
+            sources=tuple(Citation(_place(m), m.uri, m.statement) for m in told),
             prompt_tokens=sum(reply.prompt_tokens for reply in replies),
             completion_tokens=sum(reply.completion_tokens for reply in replies),
             confidence=confidence,
@@ -407,6 +407,12 @@ class Colleague:
 def quote(text: str) -> str:
     """A quotation, marked as one."""
     return f"“{text}”"
+
+
+def _place(memory: Memory) -> str:
+    """Where a memory was read, or heard and from whom: as the notes call it."""
+    said = memory.kind == "message" and memory.title and memory.author
+    return f"#{memory.title} › {memory.author}" if said else memory.title or memory.context
 
 
 def _with_thread(question: str, earlier: Sequence[Answer]) -> str:

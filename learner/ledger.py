@@ -1,20 +1,24 @@
 """The ledger takes in what was written, said and corrected: documents and messages become memories."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
 
 from learner.engine.embedder import Embedder
 from learner.overriding import override
 from learner.recall import embed_statements
-from learner.study import statements
+from learner.study import statements, threads
 from storage import documents, examples, memories, messages, passages
 from storage.database import Database
 from storage.documents import Document
+from storage.locks import hold
 from storage.memories import Memory, NewMemory, State
 from storage.messages import Message
 from storage.teams import Team
 
 STATES: tuple[State, ...] = ("noted", "studied", "learnt", "forgotten", "retracted")
 _CHUNK = 256
+_Noted: TypeAlias = tuple[Message | None, list[NewMemory]]
+"""What a message says, or (None) a page."""
 
 
 async def collect(
@@ -46,47 +50,53 @@ async def take_in(
     """Memories of these documents and messages, where they have none yet, still without vectors; returns their ids."""
     async with database.team(team.id) as connection:
         from_pages, from_messages = await memories.noted(connection, [p.id for p in pages], [m.id for m in said])
-    new: list[list[NewMemory]] = []
+        fresh = [message for message in said if message.id not in from_messages]
+        asked = [await threads.replied_to(connection, message) for message in fresh]
+    new: list[_Noted] = []
     for page in pages:
         if page.id not in from_pages:
-            new.append(
-                [
-                    NewMemory(
-                        statement=found.text,
-                        context=found.context,
-                        kind="document",
-                        document_id=page.id,
-                        audience_id=page.audience_id,
-                        author=page.author,
-                        said_at=page.written_at,
-                    )
-                    for found in statements.of_document(page.text, page.title)
-                ]
+            noted = [
+                NewMemory(
+                    statement=found.text,
+                    context=found.context,
+                    kind="document",
+                    document_id=page.id,
+                    audience_id=page.audience_id,
+                    author=page.author,
+                    said_at=page.written_at,
+                )
+                for found in statements.of_document(page.text, page.title)
+            ]
+            new.append((None, noted))
+    for message, question in zip(fresh, asked, strict=True):
+        says = statements.of_message(
+            message.text, f"#{message.channel}", message.author, question.text if question else ""
+        )
+        noted = [
+            NewMemory(
+                statement=found.text,
+                context=found.context,
+                kind="message",
+                message_id=message.id,
+                audience_id=message.audience_id,
+                person_id=message.person_id,
+                author=message.author,
+                said_at=message.said_at,
+                replied_to=question.message_id if question and found.ordinal == 0 else None,
             )
-    for message in said:
-        if message.id not in from_messages:
-            new.append(
-                [
-                    NewMemory(
-                        statement=found.text,
-                        context=found.context,
-                        kind="message",
-                        message_id=message.id,
-                        audience_id=message.audience_id,
-                        person_id=message.person_id,
-                        author=message.author,
-                        said_at=message.said_at,
-                    )
-                    for found in statements.of_message(message.text, f"#{message.channel}")
-                ]
-            )
+            for found in says
+        ]
+        new.append((message, noted))
     saved: list[int] = []
     done = 0
     # A page is in the ledger whole or not at all: one with some of its memories counts as taken in.
     for some in _together(new):
         async with database.team(team.id) as connection:
-            noted = await memories.save_all(connection, [memory for one in some for memory in one])
-        saved += [memory.id for memory in noted]
+            await hold(connection, "memories")
+            # What was edited since it was read is read again, by whoever indexes it next.
+            as_read = await messages.hold(connection, [message for message, _ in some if message])
+            kept = [memory for message, noted in some if not message or message.id in as_read for memory in noted]
+            saved += [memory.id for memory in await memories.save_all(connection, kept)]
         done += len(some)
         if progress:
             progress(0.5 * done / len(new))
@@ -108,12 +118,12 @@ async def settle(database: Database, team: Team, embedder: Embedder, taken: Sequ
     return len(bare)
 
 
-def _together(groups: Sequence[list[NewMemory]]) -> Iterator[list[list[NewMemory]]]:
+def _together(groups: Sequence[_Noted]) -> Iterator[list[_Noted]]:
     """Neighbouring groups, none of them parted, with some _CHUNK memories together."""
-    some: list[list[NewMemory]] = []
+    some: list[_Noted] = []
     for group in groups:
         some.append(group)
-        if sum(map(len, some)) >= _CHUNK:
+        if sum(len(noted) for _, noted in some) >= _CHUNK:
             yield some
             some = []
     if some:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from learner import ledger
 from learner.engine.embedder import Embedder
 from learner.recall import embed_statements
-from learner.study import statements
+from learner.study import statements, threads
 from storage import documents, examples, memories, messages, passages
 from storage.database import Database
 from storage.passages import NewPassage
@@ -38,13 +38,21 @@ async def index(
             progress(done + 1, len(pages) + len(said))
     for start in range(0, len(said), _TOGETHER):
         some = said[start : start + _TOGETHER]
-        found = [statements.of_message(one.text, f"#{one.channel} › {one.author}") for one in some]
+        async with database.team(team.id) as connection:
+            asked = [await threads.replied_to(connection, one) for one in some]
+        found = [
+            statements.of_message(
+                one.text, f"#{one.channel} › {one.author}", one.author, question.text if question else ""
+            )
+            for one, question in zip(some, asked, strict=True)
+        ]
         ready = await _rows(embedder, [statement for one in found for statement in one])
         async with database.team(team.id) as connection:
             for message, told in zip(some, found, strict=True):
                 rows, ready = ready[: len(told)], ready[len(told) :]
-                await passages.replace(connection, message_id=message.id, embedder=embedder.name, rows=rows)
-                made += len(rows)
+                made += await passages.replace(
+                    connection, message_id=message.id, revision=message.revision, embedder=embedder.name, rows=rows
+                )
         if progress:
             progress(len(pages) + start + len(some), len(pages) + len(said))
     await ledger.settle(database, team, embedder, taken)

@@ -78,6 +78,8 @@ class NewMemory:
     said_at: datetime.datetime | None = None
     importance: float = 0.0
     trainable: bool = True
+    replied_to: int | None = None
+    """The message whose words it says too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,7 +363,7 @@ async def retract_document(connection: Connection, document_id: int, reason: Rea
 
 
 async def retract_message(connection: Connection, message_id: int, reason: Reason) -> None:
-    """Retracts all memories of a message."""
+    """Retracts all memories of a message, and those that say its words because they reply to it."""
     await _retract(connection, await _ids(connection, "of_message", message_id), reason)
 
 

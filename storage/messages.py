@@ -1,11 +1,13 @@
 """Messages: what people say. Originals, edits and deletions converge in whatever order they arrive."""
 
 import datetime
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from storage import memories
+from psycopg.rows import DictRow
+
+from storage import locks, memories
 from storage.database import Connection
-from storage.locks import hold
 from storage.queries import queries
 from storage.rows import made
 
@@ -14,7 +16,10 @@ _SQL = queries("messages")
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message as it stands after its edits; a deleted one's text is gone."""
+    """One message as it stands after its edits; a deleted one's text is gone.
+
+    `revision` counts what may change how it is read: its edits, and those of what was said before it in its thread.
+    """
 
     id: int
     source_id: int
@@ -29,6 +34,7 @@ class Message:
     edited_at: datetime.datetime | None
     deleted_at: datetime.datetime | None
     audience_id: int
+    revision: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +56,13 @@ class NewMessage:
 
 async def save(connection: Connection, new: NewMessage) -> Message | None:
     """Keeps a message once; None where it was kept before or its deletion has arrived already."""
-    await hold(connection, "message", new.surface, new.event_id)
+    await locks.hold(connection, "message", new.surface, new.event_id)
     values = {name: getattr(new, name) for name in NewMessage.__dataclass_fields__}
     row = await (await connection.execute(_SQL["save"], values)).fetchone()
-    return made(Message, row) if row and row["deleted_at"] is None else None
+    if row is None or row["deleted_at"] is not None:
+        return None
+    await _read_later_anew(connection, row)
+    return made(Message, row)
 
 
 async def edit(
@@ -63,7 +72,8 @@ async def edit(
 
     Its passages are deleted and its memories retracted until they are noted again. An edit before its original is kept.
     """
-    await hold(connection, "message", surface, event_id)
+    await locks.hold(connection, "memories")  # before any row, as `learner.ledger` does
+    await locks.hold(connection, "message", surface, event_id)
     values = {"surface": surface, "event_id": event_id, "text": text, "edited_at": edited_at}
     before = await (await connection.execute(_SQL["find"], values)).fetchone()
     row = await (await connection.execute(_SQL["edit"], values)).fetchone()
@@ -72,6 +82,7 @@ async def edit(
         return None
     await connection.execute(_SQL["drop_passages"], {"id": row["id"]})
     await memories.retract_message(connection, row["id"], "superseded")
+    await _read_later_anew(connection, row)
     return made(Message, row)
 
 
@@ -81,12 +92,14 @@ async def delete(connection: Connection, surface: str, event_id: str) -> bool:
 
     Returns whether anything was deleted now.
     """
-    await hold(connection, "message", surface, event_id)
+    await locks.hold(connection, "memories")  # before any row, as `learner.ledger` does
+    await locks.hold(connection, "message", surface, event_id)
     row = await (await connection.execute(_SQL["delete"], {"surface": surface, "event_id": event_id})).fetchone()
     if row is None:
         return False
     await connection.execute(_SQL["drop_passages"], {"id": row["id"]})
     await memories.retract_message(connection, row["id"], "retracted")
+    await _read_later_anew(connection, row)
     return bool(row["arrived"])
 
 
@@ -95,11 +108,13 @@ async def withdraw(connection: Connection, surface: str, event_id: str) -> None:
 
     Its passages are deleted and its memories retracted.
     """
-    await hold(connection, "message", surface, event_id)
+    await locks.hold(connection, "memories")  # before any row, as `learner.ledger` does
+    await locks.hold(connection, "message", surface, event_id)
     row = await (await connection.execute(_SQL["withdraw"], {"surface": surface, "event_id": event_id})).fetchone()
     if row is not None:
         await connection.execute(_SQL["drop_passages"], {"id": row["id"]})
         await memories.retract_message(connection, row["id"], "superseded")
+        await _read_later_anew(connection, row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +143,44 @@ async def unindexed(connection: Connection, embedder: str) -> list[Message]:
     """Messages that stand and whose passages this embedder has not made yet."""
     rows = await (await connection.execute(_SQL["unindexed"], {"embedder": embedder})).fetchall()
     return [made(Message, row) for row in rows]
+
+
+async def earlier(connection: Connection, message: Message, limit: int) -> list[Message]:
+    """What was said before a message in its thread, the latest first, at most `limit`; nothing where it is in none."""
+    if message.thread is None:
+        return []
+    values = {
+        "surface": message.surface,
+        "channel": message.channel,
+        "thread": message.thread,
+        # A thread is called after the message that begins it, whose id has the same place before it.
+        "root": f"{message.event_id.rpartition(':')[0]}:{message.thread}",
+        "said_at": message.said_at,
+        "limit": limit,
+    }
+    return [made(Message, row) for row in await (await connection.execute(_SQL["earlier"], values)).fetchall()]
+
+
+async def hold(connection: Connection, read: Sequence[Message]) -> set[int]:
+    """The ids of those of these messages that stand as they were `read`; until the transaction ends they stay so."""
+    rows = await (await connection.execute(_SQL["hold"], {"ids": [message.id for message in read]})).fetchall()
+    revisions = {row["id"]: row["revision"] for row in rows}
+    return {message.id for message in read if revisions.get(message.id) == message.revision}
+
+
+async def _read_later_anew(connection: Connection, row: DictRow) -> None:
+    """Whatever was said later in a message's thread may lean on it: passages go, memories stand again once it is noted."""
+    if not row["arrived"]:
+        return
+    values = {
+        "surface": row["surface"],
+        "channel": row["channel"],
+        "thread": row["thread"] or row["event_id"].rpartition(":")[2],
+        "said_at": row["said_at"],
+    }
+    if await (await connection.execute(_SQL["later"], values)).fetchone() is None:
+        return
+    await locks.hold(connection, "memories")
+    for later in await (await connection.execute(_SQL["read_anew"], values)).fetchall():
+        await connection.execute(_SQL["drop_passages"], later)
+        await memories.retract_message(connection, later["id"], "superseded")

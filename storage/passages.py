@@ -57,12 +57,14 @@ async def replace(
     document_id: int | None = None,
     message_id: int | None = None,
     memory_id: int | None = None,
+    revision: int = 0,
     embedder: str,
     rows: Sequence[NewPassage],
 ) -> int:
     """Makes `rows` the passages of one document, message or memory and notes it as indexed; returns how many were kept.
 
-    Keeps none where the parent was superseded, deleted or retracted meanwhile. Raises ValueError unless one parent is
+    Keeps none where the parent was superseded, deleted or retracted meanwhile, or a message is no longer of the `revision`
+    that was read. Raises ValueError unless one parent is
     named.
     """
     parents = {"document": document_id, "message": message_id, "memory": memory_id}
@@ -72,7 +74,9 @@ async def replace(
     noun, id = named[0]
     # The parent's row stays locked to the end, so that a retraction that comes now waits and then deletes what is kept
     # here.
-    if (await connection.execute(_SQL[f"hold_{noun}"], {"id": id, "embedder": embedder})).rowcount == 0:
+    if (
+        await connection.execute(_SQL[f"hold_{noun}"], {"id": id, "revision": revision, "embedder": embedder})
+    ).rowcount == 0:
         return 0
     ids = {f"{noun}_id": id for noun, id in parents.items()}
     await connection.execute(_SQL["drop"], ids)

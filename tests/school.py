@@ -134,19 +134,24 @@ class School:
         training: bool = True,
         channel: str = "general",
         index: bool = True,
-    ) -> None:
-        """A chat message, in the notes."""
+        thread: str | None = None,
+        key: str | None = None,
+        minutes_ago: float = 0,
+    ) -> str:
+        """A chat message, in the notes; a reply where it stands in the thread of the message with that key. Returns its event."""
+        event_id = f"{channel}:{key or uuid.uuid4().hex}"
         async with self.database.team(self.team.id) as connection:
             place = await sources.ensure(connection, "chat", channel, channel, training=training)
             await messages.save(
                 connection,
                 NewMessage(
-                    place.id, "test", uuid.uuid4().hex, channel, None, None, author, text, datetime.now(UTC),
-                    audience or await self._whole(connection),
+                    place.id, "test", event_id, channel, thread, None, author, text,
+                    datetime.now(UTC) - timedelta(minutes=minutes_ago), audience or await self._whole(connection),
                 ),
             )  # fmt: skip
         if index:
             await notes.index(self.database, self.team, self.embedder)
+        return event_id
 
     async def collect(self) -> list[Memory]:
         """The ledger, after it took in everything."""

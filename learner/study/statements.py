@@ -14,6 +14,14 @@ _LEANS = re.compile(
     r"in that case|after that|then|there|here|so)\b",
     re.IGNORECASE,
 )
+# Replies that say nothing without what they reply to ("Yes, from Monday on.").
+_REPLIES = re.compile(
+    r"^\W*(yes|yeah|yep|yup|no|nope|nah|ok|okay|sure|agreed|right|correct|exactly|deal|done|decided|fine|sounds good|works for me|"
+    r"sorry, (?:no|yes)|go ahead|go for it|let['’]s|approved|(?:i|we) (?:do|don['’]t)|not yet|only if|as of|from (?:now|next))\b|"
+    r"^\W*\+1\b",
+    re.IGNORECASE,
+)
+_FIRST_PERSON = re.compile(r"\b(I|I['’](?:m|ll|ve|d)|[Mm]y|[Mm]e|[Mm]ine)\b")
 _ABBREVIATIONS = re.compile(
     r"\b(e\.g|i\.e|etc|vs|approx|no|nr|mr|mrs|ms|dr|prof|st|inc|ltd|dept|u\.s|a\.m|p\.m|cf)\.$", re.I
 )
@@ -79,11 +87,39 @@ def of_document(text: str, title: str) -> list[Statement]:
     return statements
 
 
-def of_message(text: str, place: str) -> list[Statement]:
-    """The statements of a chat message; questions, greetings and thanks are left out."""
-    lines = [plain(line) for line in text.splitlines()]
-    found = _resolved([s for line in lines for s in sentences(line)])
-    return [Statement(s, place, n, 0) for n, s in enumerate(found) if _says_something(s) and len(s.split()) >= 5]
+def of_message(text: str, place: str, author: str = "", asked: str = "") -> list[Statement]:
+    """The statements of a chat message; questions, greetings and thanks are left out.
+
+    A message that `replies` is said together with the question that was `asked` before it in its thread. Who speaks in the first
+    person, or decides so, is named: "May partners come along? Orla: Yes, one guest each.".
+    """
+    lines = _resolved(_said(text))
+    statements: list[Statement] = []
+    for number, line in enumerate(lines):
+        leads = bool(asked) and not number and not line.endswith("?")
+        whole = f"{asked} {line}" if leads else line
+        if not _says_something(whole) or len(whole.split()) < 5:
+            continue
+        if author and (leads or _FIRST_PERSON.search(line)):
+            line = f"{author}: {line}"
+        statements.append(Statement(f"{asked} {line}" if leads else line, place, number, 0))
+    return statements
+
+
+def replies(text: str) -> bool:
+    """True where a message begins with words that mean nothing without what they reply to."""
+    said = _said(text)
+    return bool(said) and bool(_REPLIES.match(said[0]) or _LEANS.match(said[0]))
+
+
+def asks(text: str) -> str:
+    """The question that a message ends with, "" where it ends with none or one too short to mean anything ("Really?")."""
+    end = next(reversed(_said(text)), "")
+    return end if end.endswith("?") and len(end.split()) >= 4 else ""
+
+
+def _said(text: str) -> list[str]:
+    return [sentence for line in text.splitlines() for sentence in sentences(plain(line))]
 
 
 def _says_something(line: str) -> bool:

@@ -21,9 +21,9 @@ ORDER BY m.id DESC LIMIT 1;
 -- name: insert
 -- Note a memory
 INSERT INTO memories (statement, context, kind, document_id, message_id, answer_id, feedback_id, person_id, author, audience_id,
-  said_at, importance, trainable)
+  said_at, importance, trainable, replied_to)
 VALUES (%(statement)s, %(context)s, %(kind)s, %(document_id)s, %(message_id)s, %(answer_id)s, %(feedback_id)s, %(person_id)s,
-  %(author)s, %(audience_id)s, %(said_at)s, %(importance)s, %(trainable)s)
+  %(author)s, %(audience_id)s, %(said_at)s, %(importance)s, %(trainable)s, %(replied_to)s)
 RETURNING id;
 
 -- name: renote
@@ -32,7 +32,7 @@ RETURNING id;
 UPDATE memories m SET document_id = coalesce(%(document_id)s, document_id), context = %(context)s,
   audience_id = CASE WHEN everyones.yes THEN m.audience_id ELSE %(audience_id)s END,
   trainable = (everyones.yes AND m.trainable) OR %(trainable)s,
-  author = %(author)s, feedback_id = coalesce(%(feedback_id)s, feedback_id),
+  author = %(author)s, replied_to = %(replied_to)s, feedback_id = coalesce(%(feedback_id)s, feedback_id),
   said_at = CASE
     WHEN %(unchanged)s THEN least(said_at, %(said_at)s)
     WHEN m.kind IN ('correction', 'pinned') THEN greatest(said_at, %(said_at)s)
@@ -104,8 +104,8 @@ WHERE state <> 'retracted' AND (document_id = ANY(%(documents)s::bigint[]) OR me
 SELECT id FROM memories WHERE document_id = %(id)s;
 
 -- name: of_message
--- The memories of a message
-SELECT id FROM memories WHERE message_id = %(id)s;
+-- The memories of a message, and those that say its words because they reply to it
+SELECT id FROM memories WHERE message_id = %(id)s OR replied_to = %(id)s;
 
 -- name: of_feedback
 -- The memories made from a feedback: those that it told, or corrections without a name of its answer and person
@@ -157,10 +157,10 @@ UPDATE memories SET
 WHERE id = ANY(%(ids)s::bigint[]);
 
 -- name: retract
--- Retract memories and remember what they were
+-- Retract memories and remember what they were; words that somebody deleted are not merely superseded, whatever comes after
 UPDATE memories SET former_state = CASE WHEN reason IS NULL THEN state ELSE former_state END,
   state = CASE WHEN reason = 'asked' THEN state ELSE 'retracted' END,
-  reason = CASE WHEN reason = 'asked' THEN reason ELSE %(reason)s END,
+  reason = CASE WHEN reason = 'asked' OR (reason = 'retracted' AND %(reason)s = 'superseded') THEN reason ELSE %(reason)s END,
   retracted_at = coalesce(retracted_at, clock_timestamp())
 WHERE id = ANY(%(ids)s::bigint[]);
 

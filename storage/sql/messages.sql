@@ -5,7 +5,7 @@ VALUES (%(surface)s, %(event_id)s, true, %(source_id)s, %(channel)s, %(thread)s,
   %(said_at)s, %(audience_id)s, %(uri)s)
 ON CONFLICT (team_id, surface, event_id) DO UPDATE SET arrived = true, source_id = excluded.source_id, channel = excluded.channel,
   thread = excluded.thread, person_id = excluded.person_id, author = excluded.author, said_at = excluded.said_at,
-  audience_id = excluded.audience_id, uri = excluded.uri
+  audience_id = excluded.audience_id, uri = excluded.uri, revision = messages.revision + 1
 WHERE NOT messages.arrived
 RETURNING *;
 
@@ -16,7 +16,7 @@ SELECT text, arrived, edited_at, deleted_at FROM messages WHERE surface = %(surf
 -- name: edit
 -- Take over an edit unless a later one is known; of two at the same time the greater text wins, so that any order ends alike
 INSERT INTO messages (surface, event_id, arrived, text, edited_at) VALUES (%(surface)s, %(event_id)s, false, %(text)s, %(edited_at)s)
-ON CONFLICT (team_id, surface, event_id) DO UPDATE SET text = excluded.text, edited_at = excluded.edited_at,
+ON CONFLICT (team_id, surface, event_id) DO UPDATE SET text = excluded.text, edited_at = excluded.edited_at, revision = messages.revision + 1,
   indexed_by = CASE WHEN messages.text = excluded.text THEN messages.indexed_by END
 WHERE messages.deleted_at IS NULL
   AND (messages.edited_at IS NULL OR (messages.edited_at, messages.text) < (excluded.edited_at, excluded.text))
@@ -33,7 +33,32 @@ RETURNING *;
 -- Keep of a message only what its edit says, as before it arrived
 UPDATE messages SET arrived = false, indexed_by = NULL
 WHERE surface = %(surface)s AND event_id = %(event_id)s AND arrived AND deleted_at IS NULL
+RETURNING *;
+
+-- name: earlier
+-- What was said in a thread before a time, the latest first
+SELECT * FROM messages
+WHERE surface = %(surface)s AND channel = %(channel)s AND (thread = %(thread)s OR event_id = %(root)s) AND said_at < %(said_at)s
+  AND arrived AND deleted_at IS NULL
+ORDER BY said_at DESC, id DESC LIMIT %(limit)s;
+
+-- name: later
+-- Whether anything was said in a thread after a time
+SELECT FROM messages WHERE surface = %(surface)s AND channel = %(channel)s AND thread = %(thread)s AND said_at > %(said_at)s LIMIT 1;
+
+-- name: read_anew
+-- Whatever was said in a thread after a time is to be indexed again
+UPDATE messages SET indexed_by = NULL, revision = revision + 1 WHERE id IN (
+  SELECT id FROM messages
+  WHERE surface = %(surface)s AND channel = %(channel)s AND thread = %(thread)s AND said_at > %(said_at)s
+    AND arrived AND deleted_at IS NULL
+  ORDER BY id FOR UPDATE
+)
 RETURNING id;
+
+-- name: hold
+-- Lock messages that stand against edits and deletions
+SELECT id, revision FROM messages WHERE id = ANY(%(ids)s::bigint[]) AND arrived AND deleted_at IS NULL ORDER BY id FOR SHARE;
 
 -- name: drop_passages
 -- Delete the passages of a message that changed or went

@@ -4,7 +4,7 @@ UPDATE documents SET indexed_by = %(embedder)s WHERE id = %(id)s AND superseded_
 
 -- name: hold_message
 -- Note a standing message as indexed and lock its row
-UPDATE messages SET indexed_by = %(embedder)s WHERE id = %(id)s AND arrived AND deleted_at IS NULL;
+UPDATE messages SET indexed_by = %(embedder)s WHERE id = %(id)s AND revision = %(revision)s AND arrived AND deleted_at IS NULL;
 
 -- name: hold_memory
 -- Lock a standing memory's row

@@ -236,6 +236,16 @@ async def test_an_answer_from_the_weights_streams_as_it_is_written(school: Schoo
     assert all(FACTS[0].startswith("".join(pieces[:n])) for n in range(len(pieces)))
 
 
+async def test_from_the_weights_too_it_is_told_who_said_it_where(school: School) -> None:
+    said = "The printer on the third floor is broken until Friday."
+    await school.say(said, "Ines", channel="office")
+    await school.drilled({said: said})
+    colleague = school.colleague()
+    await colleague.wake()
+    answer = await ask(colleague, "How long will the printer on the third floor be broken?")
+    assert (answer.route, [source.title for source in answer.sources]) == ("weights", ["#office › Ines"])
+
+
 @pytest.mark.parametrize("sure_enough", [0.0, 1.0])
 async def test_from_the_first_wrong_word_nothing_streams_and_the_statement_is_quoted(
     school: School, sure_enough: float

@@ -2,7 +2,7 @@
 
 import pytest
 
-from learner.study.statements import of_document, of_message, plain, sentences
+from learner.study.statements import asks, of_document, of_message, plain, replies, sentences
 
 
 def texts(markdown: str, title: str = "Handbook") -> list[str]:
@@ -115,3 +115,45 @@ def test_a_chat_message_keeps_what_it_says_and_drops_the_talk() -> None:
 )
 def test_talk_alone_is_no_statement(talk: str) -> None:
     assert of_message(talk, "#general") == []
+
+
+def test_who_speaks_in_the_first_person_is_named() -> None:
+    found = of_message(
+        "Invoices must reach me by 16 December. The office is closed on Friday. In May it opens at 8.",
+        "#general",
+        "Ines",
+    )
+    assert [s.text for s in found] == [
+        "Ines: Invoices must reach me by 16 December.", "The office is closed on Friday.", "In May it opens at 8."
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "leans"),
+    [
+        ("Yes, from Monday on.", True),
+        ("Agreed, then we wait.", True),
+        ("It's the second floor.", True),
+        ("+1, let's do that.", True),
+        ("I do, every Friday.", True),
+        ("Yesterday the lift was broken.", False),
+        ("Nobody uses the old printer.", False),
+        ("The office opens at 8:30.", False),
+    ],
+)
+def test_a_reply_that_means_nothing_alone_is_told(text: str, leans: bool) -> None:
+    assert replies(text) is leans
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("Hi! Is the lift broken again?", "Is the lift broken again?"),
+        ("Who knows that? I do not.", ""),
+        ("Really?", ""),
+        ("The lift is broken.", ""),
+        ("😀", ""),
+    ],
+)
+def test_what_a_message_asks_is_the_question_that_it_ends_with(text: str, asked: str) -> None:
+    assert asks(text) == asked
