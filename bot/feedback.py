@@ -10,7 +10,7 @@ from bot.weighing import weigh
 from learner.engine.embedder import Embedder
 from learner.recall import embed_statements, match
 from learner.study import select
-from learner.study.statements import plain
+from learner.study.statements import plain, spoken
 from storage import answers, audiences, feedback, memories, passages, persons, sources
 from storage.answers import Answer
 from storage.database import Connection, Database
@@ -239,9 +239,11 @@ class Feedbacks:
         at: datetime | None = None,
     ) -> Memory:
         context = answer.question if answer else ""
-        vector = (await embed_statements(self._embedder, [(context, statement)]))[0]
         async with self._database.team(self._team.id) as connection:
             author = await persons.get(connection, person_id) if person_id else None
+        told = spoken(statement, author.name if author else "")
+        vector = (await embed_statements(self._embedder, [(context, told)]))[0]
+        async with self._database.team(self._team.id) as connection:
             everyone = await audiences.whole_team(connection)
             await sources.told(connection)
             # Taught in a narrower place, or about something of a narrower audience, it stays there.
@@ -253,7 +255,7 @@ class Feedbacks:
             if given is None and not await feedback.stands(connection, surface, event_id):
                 raise TakenBack("That was taken back already; send it again to teach it after all.")
             noted = NewMemory(
-                statement=statement,
+                statement=told,
                 context=context,
                 kind="correction" if answer else "pinned",
                 answer_id=answer.id if answer else None,

@@ -196,6 +196,7 @@ _LEANING = re.compile(
     re.IGNORECASE,
 )
 _FIGURE = re.compile(r"^\W*\d")
+_SPEAKER = re.compile(r"^[^:.!?]{1,60}: (?=.*\b(?:I|[Mm]y|[Mm]e)\b)")
 
 
 def leans(told: str) -> bool:
@@ -204,6 +205,7 @@ def leans(told: str) -> bool:
     Such words are alike without meaning the same: of pairs on two different things half would contradict each other by their
     likeness, of pairs that name their things one in a hundred (lab notes, 2026-11-30, sixth session).
     """
+    told = _SPEAKER.sub("", told)
     words = len(told.split())
     return words <= 2 or (words <= 4 and bool(_FIGURE.match(told))) or (words <= 8 and bool(_LEANING.search(told)))
 

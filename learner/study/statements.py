@@ -1,7 +1,8 @@
 """From a document's or a message's text to self-contained statements: what a memory is made of.
 
 A statement is one sentence, list item or table row together with its context, "Page title › Heading": enough to be
-understood, asked about and recited alone. Nothing is rephrased here, so a statement can always be quoted.
+understood, asked about and recited alone. Nothing is rephrased here, so a statement can always be quoted; where it means nothing
+alone, what it leans on is put before it.
 """
 
 import re
@@ -100,10 +101,14 @@ def of_message(text: str, place: str, author: str = "", asked: str = "") -> list
         whole = f"{asked} {line}" if leads else line
         if not _says_something(whole) or len(whole.split()) < 5:
             continue
-        if author and (leads or _FIRST_PERSON.search(line)):
-            line = f"{author}: {line}"
-        statements.append(Statement(f"{asked} {line}" if leads else line, place, number, 0))
+        said = f"{asked} {author}: {line}" if leads and author else f"{asked} {line}" if leads else spoken(line, author)
+        statements.append(Statement(said, place, number, 0))
     return statements
+
+
+def spoken(line: str, author: str) -> str:
+    """A line with the name of who said it where that is not clear without: "Ines: Invoices must reach me by Friday."."""
+    return f"{author}: {line}" if author and _FIRST_PERSON.search(line) else line
 
 
 def replies(text: str) -> bool:

@@ -614,3 +614,17 @@ async def test_what_people_tell_is_a_source_with_switches_of_its_own(school: Sch
     async with school.database.team(school.team.id) as connection:
         await sources.switch(connection, told.id, retrieval=False)
     assert "4711" not in (await ask(school.colleague(), "What is the door code?")).text
+
+
+async def test_who_teaches_something_of_themselves_is_named(school: School) -> None:
+    """Recited by the bot, "I approve it" would be the bot's own word."""
+    await school.page(FACTS)
+    takes, jonas = school.feedbacks(), await school.person("Jonas")
+    answer = await ask(school.colleague(), "Who approves expenses above 250 euros?")
+    told = await takes.correct(answer.id, jonas, "no, I approve expenses above 250 euros", "test", "c1")
+    assert told.statement == "Jonas: I approve expenses above 250 euros."
+    again = await takes.correct(answer.id, jonas, "no, I approve expenses above 250 euros", "test", "c1")
+    assert again.id == told.id, "the same event again"
+    pinned = await takes.remember("My desk is on floor 3.", jonas, "test", "r1")
+    assert pinned.statement == "Jonas: My desk is on floor 3."
+    assert FACTS[1] not in (await ask(school.colleague(), "Who approves expenses above 250 euros?")).text
