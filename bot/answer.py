@@ -236,14 +236,14 @@ class Colleague:
             near = await memories.nearest(
                 connection, vector, allowed, self._embedder.name, _NEAREST, ["noted", "studied", "learnt"], True
             )
-            heirs = {n.memory.statement: n for n in near if n.found_by.id != n.memory.id}
-            newer = await passages.saying(connection, list(heirs), allowed) if heirs else []
+            led_to = {n.memory.statement: n for n in near if n.found_by.id != n.memory.id or recall.asked(n)}
+            there = await passages.saying(connection, list(led_to), allowed) if led_to else []
             hits = await passages.search(connection, vector, search, allowed, self._embedder.name, _NEAREST)
             cues = await examples.of_memories(connection, [n.memory.id for n in near])
         # What a night held back in a dispute is not told as the truth; its passage is not found either.
         found = await match(self._embedder, search, [n for n in near if n.memory.conflict is None])
         cue_of = {example.memory_id: example.question for example in cues if example.kind == "cue"}
-        hits = await self._ordered(search, hits, [(heirs[passage.text], passage) for passage in newer])
+        hits = await self._ordered(search, hits, [(led_to[passage.text], passage) for passage in there])
         return found, cue_of, hits
 
     async def _from_weights(self, found: Sequence[Match], cue_of: Mapping[int, str], stream: Stream) -> Draft | None:
@@ -357,26 +357,25 @@ class Colleague:
             )
         return spent
 
-    async def _ordered(self, question: str, hits: list[Hit], heirs: Sequence[tuple[Near, Passage]]) -> list[Hit]:
+    async def _ordered(self, question: str, hits: list[Hit], led_to: Sequence[tuple[Near, Passage]]) -> list[Hit]:
         """The passages by late interaction with the question; what a newer one overrides leads to that one.
 
-        People ask in the words they know, and those may be an old sentence's: its likeness counts for what overrides it,
-        be it by the ledger (`heirs`, each found by what it overrode) or by a passage among the hits.
+        People ask in the words they know, and those may be an old sentence's, or a question's that somebody asked before:
+        its likeness counts for what overrides it or answers it, be it by the ledger (`led_to`, each with what it was found
+        by) or by a passage among the hits.
         """
         there = {hit.passage.id for hit in hits}
-        hits = hits + [
-            Hit(passage, near.statement_similarity or 0.0, 0.0) for near, passage in heirs if passage.id not in there
-        ]
+        hits = hits + [Hit(passage, _likeness(near), 0.0) for near, passage in led_to if passage.id not in there]
         if not hits:
             return []
         pairs = [(hit.passage.heading, hit.passage.text) for hit in hits]
-        old = [(near.found_by.context, near.found_by.statement) for near, _ in heirs]
-        dense = [hit.similarity for hit in hits] + [near.statement_similarity or 0.0 for near, _ in heirs]
+        found_by = [(near.found_by.context, near.found_by.statement) for near, _ in led_to]
+        dense = [hit.similarity for hit in hits] + [_likeness(near) for near, _ in led_to]
         scores, lent = np.split(
-            await interact(self._embedder, question, pairs + old, np.array(dense, dtype=np.float32)), [len(hits)]
+            await interact(self._embedder, question, pairs + found_by, np.array(dense, dtype=np.float32)), [len(hits)]
         )
         place = {hit.passage.id: n for n, hit in enumerate(hits)}
-        for (_, passage), score in zip(heirs, lent, strict=True):
+        for (_, passage), score in zip(led_to, lent, strict=True):
             scores[place[passage.id]] = max(scores[place[passage.id]], score)
         vectors = await embed_statements(self._embedder, pairs)
         newer = select.outdated([hit.passage for hit in hits], vectors)
@@ -413,6 +412,11 @@ def _place(memory: Memory) -> str:
     """Where a memory was read, or heard and from whom: as the notes call it."""
     said = memory.kind == "message" and memory.title and memory.author
     return f"#{memory.title} › {memory.author}" if said else memory.title or memory.context
+
+
+def _likeness(near: Near) -> float:
+    """How like a question what led to a passage is: with the question that somebody asked before, where it was that one."""
+    return recall.similarity(near) if recall.asked(near) else near.statement_similarity or 0.0
 
 
 def _with_thread(question: str, earlier: Sequence[Answer]) -> str:

@@ -16,10 +16,11 @@ from bot.answer import EmptyQuestion, QuestionTooLong
 from learner import release
 from learner.engine import engine as engines
 from learner.engine.local import LocalEngine
-from storage import adapters, answers, documents, memories, sources, teams
+from storage import adapters, answers, documents, examples, memories, sources, teams
 from storage.adapters import Version
 from storage.database import Database
 from storage.errors import AdapterCorrupt, NightschoolError
+from storage.examples import NewExample
 from tests.school import FACTS, School, ask, asked
 
 MONEY = "Who approves expenses above 250 euros?"
@@ -234,6 +235,23 @@ async def test_an_answer_from_the_weights_streams_as_it_is_written(school: Schoo
     assert (answer.route, answer.quoted, answer.text) == ("weights", False, FACTS[0])
     assert len(pieces) > 3 and "".join(pieces) == answer.text
     assert all(FACTS[0].startswith("".join(pieces[:n])) for n in range(len(pieces)))
+
+
+async def test_what_is_asked_like_a_question_whose_answer_was_liked_finds_that_answer(school: School) -> None:
+    """In the notes too, where the weights have not learnt it."""
+    await school.page(
+        [*FACTS, "A dinner with a client is no team event.", "Three of us cook a dinner for the whole team in May."]
+    )
+    question, colleague = "Whose blessing do I need for a dinner that costs three hundred?", school.colleague()
+    assert FACTS[1] not in (await ask(colleague, question)).text.splitlines()[0]
+    money = next(memory for memory in await school.collect() if memory.statement == FACTS[1])
+    liked = "Whose blessing do I need for a lunch that costs four hundred?"
+    async with school.database.team(school.team.id) as connection:
+        [vector] = await school.embedder.embed([liked])
+        await examples.add(connection, money.id, NewExample("asked", liked, FACTS[1], school.embedder.name, vector))
+    answer = await ask(colleague, question)
+    assert answer.route == "notes" and answer.text.splitlines()[0] == f"“{FACTS[1]}”"
+    assert FACTS[0] in (await ask(colleague, "When does the office in Lisbon open?")).text
 
 
 async def test_from_the_weights_too_it_is_told_who_said_it_where(school: School) -> None:
