@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -92,11 +92,16 @@ async def keep_asked(
 
 
 def rows(memories: Sequence[Memory], have: Mapping[int, Sequence[Example]], cue_share: float) -> list[dict[str, Any]]:
-    """Training rows, `topic` the memory's id: its cue, or cue and other phrasings in turn so that `cue_share` ask the cue."""
+    """Training rows, `topic` the memory's id: its cue, or cue and other phrasings in turn so that `cue_share` ask the cue.
+
+    A question that people asked is one of those, unless several memories were told to it: one prompt cannot teach two answers.
+    """
+    put = Counter(e.question for memory in memories for e in have[memory.id] if e.kind == "asked")
     made: list[dict[str, Any]] = []
     for memory in memories:
         cue = next(e.question for e in have[memory.id] if e.kind == "cue")
-        others = [e.question for e in have[memory.id] if e.kind in ("train", "asked")] if cue_share < 1 else []
+        varied = [e for e in have[memory.id] if e.kind == "train" or (e.kind == "asked" and put[e.question] == 1)]
+        others = [e.question for e in varied] if cue_share < 1 else []
         asked = [] if others else [cue]
         for number, question in enumerate(others):
             cues = round((number + 1) * cue_share / (1 - cue_share)) - round(number * cue_share / (1 - cue_share))

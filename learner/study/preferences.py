@@ -133,16 +133,17 @@ async def collect(connection: Connection, studied: Sequence[Memory], everyone: i
 async def liked(connection: Connection, studied: Sequence[Memory], everyone: int) -> dict[int, list[str]]:
     """{id of a memory: the questions to which people liked it as the answer}, in the order they were asked.
 
-    A person has confirmed that it answers them, which nobody has of a question that a model wrote. An answer that told
-    several things does not say which was liked, and a follow-up asks nothing without its thread: those are left out.
+    A person has confirmed that it answers them, which nobody has of a question that a model wrote. Where several were told all
+    of them have the question: asked alike, the same are told again (lab notes, 2026-12-01). A follow-up asks nothing without
+    its thread, and is left out.
     """
     told = {memory.statement: memory.id for memory in studied}
     found: dict[int, list[str]] = defaultdict(list)
     for answer, events in await _heard(connection, everyone):
-        cited = {citation.quote for citation in answer.sources}
         follows = answer.thread is not None and (goes_on(answer.question) or may_go_on(answer.question))
-        if len(cited) == 1 and cited <= told.keys() and _votes(_thumbs(events)) > 0 and not follows:
-            found[told[cited.pop()]].append(answer.question)
+        if _votes(_thumbs(events)) > 0 and not follows:
+            for statement in {citation.quote for citation in answer.sources} & told.keys():
+                found[told[statement]].append(answer.question)
     return dict(found)
 
 

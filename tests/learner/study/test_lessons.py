@@ -32,6 +32,16 @@ def test_the_cue_has_its_share_and_the_quiz_is_never_trained(
     assert {row["topic"] for row in made} == {1} and {row["completion"] for row in made} == {"Marta."}
 
 
+def test_a_question_that_people_asked_is_trained_unless_two_memories_were_told_to_it() -> None:
+    have = {
+        id: [Example(0, id, "cue", f"Who{id}?", "Marta."), *(Example(1, id, "asked", q, "Marta.") for q in questions)]
+        for id, questions in {1: ("Mine?", "Whose?"), 2: ("Whose?",)}.items()
+    }
+    made = rows([memory(1, "Marta."), memory(2, "Jonas.")], have, 0.5)
+    assert [(row["topic"], row["prompt"][-1]["content"]) for row in made] == [(1, "Who1?"), (1, "Mine?"), (2, "Who2?")]
+    assert len(rows([memory(1, "Marta.")], have, 1.0)) == 1, "a small model is taught the cue alone"
+
+
 def test_few_memories_are_replayed_with_more_and_always_leave_room() -> None:
     usual, more = LearningSettings(), LearningSettings(replay_share=0.3)
     assert usual.replay_share_for(10_000) == 0.15 and usual.replay_share_for(140) == pytest.approx(0.31, abs=0.01)

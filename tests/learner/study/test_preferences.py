@@ -62,9 +62,9 @@ async def test_a_pair_weighs_as_much_as_people_agree(school: School) -> None:
 
 
 async def test_a_question_whose_answer_was_liked_is_the_memorys(school: School) -> None:
-    """Only where the answer told that alone, the question stands alone, and who liked it outweigh who did not."""
+    """Of all that were told to it; only where the question stands alone, and who liked it outweigh who did not."""
     await school.page(FACTS)
-    money = next(memory for memory in await school.collect() if memory.statement == FACTS[1])
+    ids = {memory.statement: memory.id for memory in await school.collect()}
     told = [
         await given(school, f"“{FACTS[1]}”", "Who signs off a dinner for 300?", cites=[FACTS[1]]),
         await given(school, f"“{FACTS[1]}”", "and for managers?", cites=[FACTS[1]], thread="1"),
@@ -75,9 +75,10 @@ async def test_a_question_whose_answer_was_liked_is_the_memorys(school: School) 
     for answer in told:
         await takes.thumbs(answer.id, nora, True, "test", f"t{answer.id}")
     await takes.thumbs(told[-1].id, await school.person("Ola"), False, "test", "down")
-    assert await liked_now(school) == {money.id: ["Who signs off a dinner for 300?"]}
-    await takes.retract("test", f"t{told[0].id}")
-    assert await liked_now(school) == {}
+    dinner, both = told[0].question, told[2].question
+    assert await liked_now(school) == {ids[FACTS[1]]: [dinner, both], ids[FACTS[0]]: [both]}
+    await takes.retract("test", f"t{told[2].id}")
+    assert await liked_now(school) == {ids[FACTS[1]]: [dinner]}
 
 
 async def test_no_pair_from_a_lone_thumb_down_from_votes_that_cancel_or_were_taken_back(school: School) -> None:
