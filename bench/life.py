@@ -32,7 +32,7 @@ class Life:
         self.corrected: dict[str, int] = {}
         """Key of a corrected fact: the day of its correction."""
         self._facts = Facts(seed)
-        self._chance = random.Random(seed)
+        self._chance, self._curious = random.Random(seed), random.Random(seed)  # what is asked changes no day
         self._first = first
         self._day = -1
         self._changes = 0
@@ -71,6 +71,13 @@ class Life:
         self.known[fact.key] = fact
         self.corrected[fact.key] = self._day
         return Told(fact.asked(0).question, fact.statement, self._chance.choice(_PEOPLE))
+
+    def wondered(self, number: int) -> list[tuple[str, Fact, str]]:
+        """So many of the things that are true, each with who asks about it today and its kind."""
+        about = self._curious.sample(
+            sorted(self.known.values(), key=lambda fact: fact.key), min(number, len(self.known))
+        )
+        return [(self._curious.choice(_PEOPLE), fact, self.kind(fact)) for fact in about]
 
     def kind(self, fact: Fact) -> str:
         """How it came to be true: told once, changed, or corrected."""

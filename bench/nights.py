@@ -1,10 +1,11 @@
 """`python -m bench.nights [--nights N] [--minutes M] [--folder F] [--set NAME=VALUE ...]`: an invented team that grows over nights.
 
 Every day brings five new facts on pages and in channels and one correction through the product's feedback, every third day
-a changed decision; each is a day later than the one before. Then the night runs as the product runs it, and in the morning
-everything that is true is asked in words that were never trained. The last line is one JSON object: lists have a value a
-morning, shares are between 0 and 1, None where nothing was asked. With --folder the team stays there, and the same command
-goes on where it was broken off.
+a changed decision; each is a day later than the one before. With --asked people also ask about so many things that are true,
+and give a thumb up where the answer is right; those words are asked by day only. Then the night runs as the product runs it,
+and in the morning everything that is true is asked in words that were never trained. The last line is one JSON object: lists
+have a value a morning, shares are between 0 and 1, None where nothing was asked. With --folder the team stays there, and the
+same command goes on where it was broken off.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import contextlib
 import json
 import tempfile
 import time
+import uuid
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,15 +31,18 @@ from bench.loop import machine, share
 from bench.memory import PeakMemory
 from bench.team import add_options, learning_of, result_of, settings_of
 from bot import logs
+from bot.answer import Asked, Colleague
 from bot.assembly import Assembly, assembled
 from bot.demo import Day
 from bot.quiz import Question
 from learner.exam import skills
-from storage import memories
+from storage import memories, persons
 from storage.nights import Night
 
+_CORRECTED, _LIKED = 0, 1
+"""Which of a fact's questions a correction answers, and which people ask by day with --asked: both lead to it afterwards."""
 _UNSEEN = (1, 2, 3)
-"""The questions of a fact that nobody asks by day: its first is what a correction answers, and becomes a cue."""
+"""Those that are asked in the mornings only, but for the one asked by day."""
 _TRAINED = ("examples", "tokens", "stopped", "scale")
 """What a night says of its training, as far as it does."""
 
@@ -48,6 +53,9 @@ def main() -> None:
     options.add_argument("--nights", type=int, default=30)
     options.add_argument("--minutes", type=float, default=1.5, help="training budget of each night")
     options.add_argument("--a-night", type=int, default=5, help="new facts a day, corrections not counted")
+    options.add_argument(
+        "--asked", type=int, default=0, help="questions a day, with a thumb up where the answer is right"
+    )
     options.add_argument(
         "--folder", type=Path, help="keep the team's data here, and go on with those of an earlier run"
     )
@@ -89,30 +97,37 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             for _ in rows:  # the days that were lived before: the same again
                 life.live(options.a_night)
                 life.correction()
+                life.wondered(options.asked)
             engine, colleague = await school.engine(), await school.colleague()
             arms = Arms(school, colleague, engine)
+            unseen = [n for n in _UNSEEN if not (options.asked and n == _LIKED)]
             for number in range(len(rows), options.nights):
                 life.live(options.a_night)
                 await day.read(life.pages, life.chat)
                 await day.correct(colleague, [life.correction()], life.today + timedelta(hours=15))
+                liked = await _like(school, colleague, life.wondered(options.asked))
                 began = time.monotonic()
                 night = await day.sleep(options.minutes)
                 minutes = (time.monotonic() - began) / 60
                 await colleague.wake()
-                heard = await _ask(arms, life, "product", [_morning])
+                heard = await _ask(arms, life, "product", [lambda fact: _morning(fact, unseen)])
                 row = _figures(life, number, heard, record.knew)
                 row |= {
-                    "adapter_cued": _right(await _ask(arms, life, "adapter_cued", [_morning])) if arms.name else None
+                    "adapter_cued": _right(
+                        await _ask(arms, life, "adapter_cued", [lambda fact: _morning(fact, unseen)])
+                    )
+                    if arms.name
+                    else None
                 }
                 row |= {"skills_kept": await skills.kept(engine, arms.name)}
-                row |= {"noted": await _noted(school, life)}
+                row |= {"noted": await _noted(school, life)} | ({"liked": liked} if options.asked else {})
                 row |= _of_night(night, minutes)
                 record.add(row, [one.fact.statement for one in heard if one.right])
                 console.print(
                     f"night {number + 1} of {options.nights}: {json.dumps(row)}", soft_wrap=True, markup=False
                 )
                 _keep(options.answers, number, "product", heard)
-            every = [lambda fact, n=n: n for n in _UNSEEN]
+            every = [lambda fact, n=n: n for n in unseen]
             last = {arm: await _ask(arms, life, arm, every) for arm in ("product", "adapter_cued", "notes")}
     for arm, given in last.items():
         _keep(options.answers, options.nights, arm, given)
@@ -120,6 +135,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "set": learning_of(options),
         "nights": options.nights,
         "minutes": options.minutes,
+        "asked": options.asked,
         "final": {arm: _summary(life, given) for arm, given in last.items()},
         "corrections_next_morning": _mean([right for row in rows for right in row["corrected_today"]]),
         "superseded_told": sum(row["superseded_told"] for row in rows),
@@ -172,9 +188,23 @@ def _team(folder: Path | None) -> Iterator[str]:
         yield temporary
 
 
-def _morning(fact: Fact) -> int:
+def _morning(fact: Fact, unseen: Sequence[int]) -> int:
     """Which of its questions is asked in the mornings: always the same, another one a fact."""
-    return _UNSEEN[zlib.crc32(fact.key.encode()) % len(_UNSEEN)]
+    return unseen[zlib.crc32(fact.key.encode()) % len(unseen)]
+
+
+async def _like(school: Assembly, colleague: Colleague, wondered: Sequence[tuple[str, Fact, str]]) -> int:
+    """People ask about these, and give a thumb up where the answer is right; returns how often."""
+    feedbacks, liked = await school.feedbacks(), 0
+    for name, fact, kind in wondered:
+        async with school.database.team(school.team.id) as connection:
+            person = (await persons.identify(connection, "bench", name, name)).id
+        question, event = fact.asked(_LIKED, kind), uuid.uuid4().hex
+        answer = await colleague.answer(Asked(question.question, person, None, "bench", event))
+        if question.right(answer.text):
+            await feedbacks.thumbs(answer.id, person, True, "bench", f"{event}-thumbs")
+            liked += 1
+    return liked
 
 
 async def _ask(arms: Arms, life: Life, arm: str, numbers: Sequence[Any]) -> list[Heard]:
