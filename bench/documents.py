@@ -1,7 +1,9 @@
 """`python -m bench.documents FOLDER QUESTIONS [--minutes M] [--set NAME=VALUE ...]`: a real team's pages, the arms side by side.
 
 FOLDER holds pages, or folders named by a date (2021, 2025-02-27) with the same pages as they stood then: those are read one
-after the other, so that the newer revision overrides the older. QUESTIONS is never read by the system itself. Arms: base,
+after the other, so that the newer revision overrides the older; with --nights each there is a night after every one of them,
+and the older is in the weights before the newer is read. QUESTIONS is never read by the system itself; what changed is asked
+the other way too, as somebody asks who remembers the old page ("Is it still so: ...?", with its own sentence). Arms: base,
 notes, notes_around, adapter, adapter_cued, adapter_notes, quote, product, and `plain`: plain TRL SFT on the same passages, for
 as long as the night trained. The last line is one JSON object.
 """
@@ -15,7 +17,8 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,7 @@ from bot.assembly import Assembly, assembled
 from bot.demo import Day
 from bot.quiz import Question, read
 from learner.exam import skills
+from storage import memories
 
 _DATED = re.compile(r"^\d{4}(-\d\d){0,2}$")
 # What a model says that has no answer: the plain arms get credit for declining in their own words.
@@ -40,6 +44,8 @@ _DECLINES = re.compile(
     r"can'?t answer|unable to|does not (?:say|mention|provide|contain))\b",
     re.IGNORECASE,
 )
+_STILL = "still"
+"""The kind of a changed question that is asked the other way."""
 ARMS = ("base", "notes", "notes_around", "adapter", "adapter_cued", "adapter_notes", "quote", "product", "plain")
 
 
@@ -49,6 +55,9 @@ def main() -> None:
     options.add_argument("folder", type=Path)
     options.add_argument("questions", type=Path)
     options.add_argument("--minutes", type=float, default=20.0, help="training budget of the night; 0: no night")
+    options.add_argument(
+        "--nights", choices=("last", "each"), default="last", help="a night after which dated snapshots"
+    )
     options.add_argument("--arms", default=",".join(ARMS))
     options.add_argument("--answers", type=Path, default=Path(tempfile.gettempdir()) / "nightschool-documents.jsonl")
     add_options(options, "--set", "--model", "--embedder", "--seed")
@@ -63,14 +72,15 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     with PeakMemory() as memory, tempfile.TemporaryDirectory(prefix="nightschool-bench-") as folder:
         settings = settings_of(folder, learning_of(options), model=options.model, embedder=options.embedder)
         async with assembled(settings) as school:
-            started = time.monotonic()
-            await _read(school, options.folder, Path(folder) / "pages", console)
-            reading = time.monotonic() - started
-            night = None
-            started = time.monotonic()
-            if options.minutes > 0:
-                night = await Day(school, console).sleep(options.minutes)
-            seconds = time.monotonic() - started
+            day, reading, nights = Day(school, console), 0.0, []
+            for last, pages in _revisions(options.folder, Path(folder) / "pages"):
+                started = time.monotonic()
+                await day.read(pages, None)
+                reading += time.monotonic() - started
+                if options.minutes > 0 and (last or options.nights == "each"):
+                    started = time.monotonic()
+                    nights.append((await day.sleep(options.minutes), time.monotonic() - started))
+            night, seconds = nights[-1] if nights else (None, 0.0)
             colleague = await school.colleague()
             engine = await school.engine()
             arms = Arms(school, colleague, engine)
@@ -80,28 +90,34 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             said: dict[str, list[Said]] = {}
             took: dict[str, float] = {}
             peak, trained = memory.bytes, result_of(night, "sft") if night else {}
+            leading = await _leading(school, questions)
+            put = [*questions, *leading]
             for arm in options.arms.split(","):
                 if arm == "plain" and not trained:
                     continue
                 began = time.monotonic()
                 if arm == "plain":
                     answers, cost = await plain.answers(
-                        arms, Path(settings.model), trained["seconds"], options.seed, questions
+                        arms, Path(settings.model), trained["seconds"], options.seed, put
                     )
                 else:
-                    answers = await asked(getattr(arms, arm), questions)
+                    answers = await asked(getattr(arms, arm), put)
                 said[arm] = [one for _, one in answers]
                 took[arm] = time.monotonic() - began
     with options.answers.open("w", encoding="utf-8") as file:
         for arm, given in said.items():
-            for question, one in zip(questions, given, strict=True):
+            for question, one in zip(put, given, strict=True):
                 file.write(json.dumps({"id": question.id, "arm": arm, "answer": one.text, "route": one.route}) + "\n")
     return {
         "set": learning_of(options),
-        "arms": {arm: _figures(questions, given, took[arm]) for arm, given in said.items()},
+        "arms": {arm: _figures(put, given, took[arm]) for arm, given in said.items()},
         "night_seconds": round(seconds, 1),
         "reading_seconds": round(reading, 1),
         "night": night.state if night else None,
+        "nights": [
+            {"state": one.state, "studied": one.report.get("studied"), "seconds": round(took, 1)}
+            for one, took in nights
+        ],
         "studied": night.report.get("studied") if night else 0,
         "exam": night.report.get("exam") if night else None,
         "trained": {name: value for name, value in trained.items() if name != "chosen"},
@@ -111,17 +127,20 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "skills_kept": able,
         "step_seconds": {name: round(step.seconds, 1) for name, step in night.steps.items()} if night else {},
         "peak_memory_bytes": peak,
+        "swapped_bytes": memory.swapped,
         "answers": str(options.answers),
         "machine": machine(),
     }
 
 
-async def _read(school: Assembly, folder: Path, pages: Path, console: Console) -> None:
-    """Syncs the folder; dated snapshots one after the other into the same place, with their date as the pages' own."""
+def _revisions(folder: Path, pages: Path) -> Iterator[tuple[bool, Path]]:
+    """What there is to read, one after the other: (whether it is the last, where its pages lie now).
+
+    Dated snapshots lie one after the other in the same place, with their date as the pages' own.
+    """
     snapshots = sorted(path for path in folder.iterdir() if path.is_dir() and _DATED.match(path.name))
     if not snapshots:
-        await Day(school, console).read(folder, None)
-        return
+        yield True, folder
     for snapshot in snapshots:
         shutil.rmtree(pages, ignore_errors=True)
         shutil.copytree(snapshot, pages)
@@ -129,10 +148,32 @@ async def _read(school: Assembly, folder: Path, pages: Path, console: Console) -
         written = datetime(*(parts + [1, 1][len(parts) - 1 :])[:3]).timestamp()  # type: ignore[arg-type]
         for path in pages.rglob("*"):
             os.utime(path, (written, written))
-        await Day(school, console).read(pages, None)
+        yield snapshot == snapshots[-1], pages
 
 
-def _figures(questions: Sequence[Question], given: Sequence[Said], seconds: float) -> dict[str, Any]:
+async def _leading(school: Assembly, questions: Sequence[Question]) -> list[Question]:
+    """Of each question whose answer changed the other way to ask it: whether a sentence still holds that says the old value.
+
+    The sentence is the one of any page read that is most like the question and says what is rejected; without one it cannot
+    be asked so.
+    """
+    embedder = await school.embedder()
+    async with school.database.team(school.team.id) as connection:
+        known = await memories.of_states(connection, ["noted", "studied", "learnt", "retracted"])
+    leading = []
+    for question in questions:
+        old = [m.statement for m in known if question.wrong(m.statement) and question.kind == "changed"]
+        if old:
+            vectors, [vector] = await embedder.embed(old), await embedder.embed([question.question])
+            nearest = old[int((vectors @ vector).argmax())]
+            asked = f"Is it still so: {nearest}"
+            leading.append(replace(question, id=f"{question.id}-still", kind=_STILL, question=asked))
+    return leading
+
+
+def _figures(put: Sequence[Question], said: Sequence[Said], seconds: float) -> dict[str, Any]:
+    still = [(q, s) for q, s in zip(put, said, strict=True) if q.kind == _STILL]
+    questions, given = zip(*((q, s) for q, s in zip(put, said, strict=True) if q.kind != _STILL), strict=True)
     answerable = [(q, s) for q, s in zip(questions, given, strict=True) if q.kind != "unanswerable"]
     others = [s for q, s in zip(questions, given, strict=True) if q.kind == "unanswerable"]
     kinds = sorted({q.kind for q, _ in answerable})
@@ -142,6 +183,10 @@ def _figures(questions: Sequence[Question], given: Sequence[Said], seconds: floa
         "by_kind": {kind: _mean([q.right(s.text) for q, s in answerable if q.kind == kind]) for kind in kinds},
         # Of questions whose answer the newer revision changed: answers that still say an old value.
         "outdated": sum(q.wrong(s.text) for q, s in answerable if q.kind == "changed"),
+        # The same, asked whether the old sentence still holds.
+        "still_asked": len(still),
+        "still_right": _mean([q.right(s.text) for q, s in still]),
+        "still_outdated": sum(q.wrong(s.text) for q, s in still),
         "refused": _mean([_declines(s) for s in others]),
         "refused_too_many": _mean([_declines(s) for _, s in answerable]),
         # Of the arms that cite: figures and names in the model's own words that nothing cited says.

@@ -125,6 +125,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "step_seconds": {name: round(step.seconds, 1) for name, step in night.steps.items()},
         "exam": night.report.get("exam"),
         "peak_memory_bytes": peak,
+        "swapped_bytes": memory.swapped,
         "machine": machine(),
     }
     return figures
