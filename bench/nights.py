@@ -16,14 +16,15 @@ import tempfile
 import time
 import uuid
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from rich.console import Console
 
+from bench import plain
 from bench.arms import Arms, Said, asked
 from bench.facts import Fact
 from bench.life import Life
@@ -43,6 +44,10 @@ _CORRECTED, _LIKED = 0, 1
 """Which of a fact's questions a correction answers, and which people ask by day with --asked: both lead to it afterwards."""
 _UNSEEN = (1, 2, 3)
 """Those that are asked in the mornings only, but for the one asked by day."""
+_ARMS = ("product", "adapter", "adapter_cued", "base", "notes")
+"""Set side by side at the end, and `plain` SFT beside them, as long as the last night trained."""
+Number: TypeAlias = Callable[[Fact], int]
+"""Which of a fact's questions is asked."""
 _TRAINED = ("examples", "tokens", "stopped", "scale")
 """What a night says of its training, as far as it does."""
 
@@ -128,7 +133,12 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
                 )
                 _keep(options.answers, number, "product", heard)
             every = [lambda fact, n=n: n for n in unseen]
-            last = {arm: await _ask(arms, life, arm, every) for arm in ("product", "adapter_cued", "notes")}
+            last = {arm: await _ask(arms, life, arm, every) for arm in _ARMS}
+            put = _put(life, every)
+            said, cost = await plain.answers(
+                arms, Path(settings.model), 60 * rows[-1]["training_minutes"], options.seed, [q for _, q in put]
+            )
+            last["plain"] = _heard(put, said)
     for arm, given in last.items():
         _keep(options.answers, options.nights, arm, given)
     return {
@@ -136,6 +146,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "nights": options.nights,
         "minutes": options.minutes,
         "asked": options.asked,
+        "plain": cost,
         "final": {arm: _summary(life, given) for arm, given in last.items()},
         "corrections_next_morning": _mean([right for row in rows for right in row["corrected_today"]]),
         "superseded_told": sum(row["superseded_told"] for row in rows),
@@ -207,10 +218,17 @@ async def _like(school: Assembly, colleague: Colleague, wondered: Sequence[tuple
     return liked
 
 
-async def _ask(arms: Arms, life: Life, arm: str, numbers: Sequence[Any]) -> list[Heard]:
+async def _ask(arms: Arms, life: Life, arm: str, numbers: Sequence[Number]) -> list[Heard]:
     """Everything that is true, asked of an arm, with each of these questions."""
-    put = [(fact, fact.asked(number(fact), life.kind(fact))) for number in numbers for fact in life.known.values()]
-    given = await asked(getattr(arms, arm), [question for _, question in put])
+    put = _put(life, numbers)
+    return _heard(put, await asked(getattr(arms, arm), [question for _, question in put]))
+
+
+def _put(life: Life, numbers: Sequence[Number]) -> list[tuple[Fact, Question]]:
+    return [(fact, fact.asked(number(fact), life.kind(fact))) for number in numbers for fact in life.known.values()]
+
+
+def _heard(put: Sequence[tuple[Fact, Question]], given: Sequence[tuple[Question, Said]]) -> list[Heard]:
     return [Heard(fact, question, said) for (fact, question), (_, said) in zip(put, given, strict=True)]
 
 
