@@ -243,7 +243,7 @@ async def examine(work: Work) -> Result:
                 work.engine, candidate, paper, calibrated.thresholds, work.learning,
                 lambda done, of: work.tell(work.stage("exam"), done / max(1, of), f"{done} of {of} answers"),
             )  # fmt: skip
-            reads = await calibration.reader(
+            reads, reading = await calibration.reader(
                 work.database, work.team, work.engine, candidate, work.embedder, paper, work.learning
             )
             results = replace(
@@ -251,6 +251,7 @@ async def examine(work: Work) -> Result:
                 thresholds=replace(results.thresholds, reader=reads),
                 refused=calibrated.refused,
                 refused_answerable=calibrated.refused_answerable,
+                reading=reading,
             )
         finally:
             await work.engine.unload(candidate)

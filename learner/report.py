@@ -80,6 +80,7 @@ async def write(
                 "skills": sat.skills,
                 "perplexity": sat.perplexity,
                 "style": sat.style,
+                "reading": sat.reading,
                 "refused": sat.refused,
                 "refused_answerable": sat.refused_answerable,
             },

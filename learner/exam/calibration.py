@@ -76,13 +76,14 @@ async def reader(
     embedder: Embedder,
     paper: Paper,
     learning: LearningSettings,
-) -> Reader:
-    """Who reads best: nobody ("quote"), the base model ("generate") or the loaded `adapter`.
+) -> tuple[Reader, dict[str, int]]:
+    """Who reads best: nobody ("quote"), the base model ("generate") or the loaded `adapter`; and how many each got right.
 
     Asked are quiz questions whose passage retrieval finds. With the nearest passages in view a reply must agree with the right
     statement; the quote is right where that statement is the first. A small model loses this, a larger one wins it (LEARNING.md).
     """
     right: dict[Reader, int] = {"quote": 0, "generate": 0, "adapter": 0}
+    asked = 0
     for memory, question in spread(paper.quizzes(), _READ):
         [vector] = await embedder.embed([question])
         async with database.team(team.id) as connection:
@@ -96,6 +97,7 @@ async def reader(
         texts = [hit.passage.text for hit in hits]
         if memory.statement not in texts:
             continue
+        asked += 1
         prompt = open_book(question, [(hit.passage.heading, hit.passage.text) for hit in hits])
         right["quote"] += texts[0] == memory.statement
         speakers: tuple[tuple[Reader, str | None], ...] = (("generate", None), ("adapter", adapter))
@@ -106,7 +108,7 @@ async def reader(
     for name in ("generate", "adapter"):
         if right[name] >= right[best] + _AHEAD:
             best = name
-    return best
+    return best, {"asked": asked, **right}
 
 
 def calibrate(own: Sequence[float], others: Sequence[float], default: float) -> float:

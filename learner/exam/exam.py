@@ -49,6 +49,7 @@ class Results:
     how many general prompts it answers right, for each that the base model does, `perplexity` that of plain text as a multiple
     of the base model's, `style` the share of its answers on cue that end by themselves and are no longer than half as much
     again as the statement. `liked` is the share it recites of what people liked as answers.
+    `reading` says how many quiz questions were asked with their notes in view, and how many each reader got right.
     `refused` are questions about something that is not there (a quiz question without its memory) which the thresholds decline,
     `refused_answerable` those that they decline although it is.
     """
@@ -71,6 +72,7 @@ class Results:
     refused: float | None = None
     refused_answerable: float | None = None
     liked: float | None = None
+    reading: dict[str, int] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:

@@ -94,6 +94,16 @@ async def test_the_budget_ends_it(job: Job, tmp_path: Path) -> None:
     assert (tmp_path / "sft" / "adapter_model.safetensors").is_file()
 
 
+async def test_what_is_known_ends_it_long_before_the_showings_are_used_up(
+    job: Job, sft_lines: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    lines = [line | {"topic": number} for number, line in enumerate(sft_lines[:3])]
+    (tmp_path / "sft.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    result = await train(tmp_path, job(showings=1000, batch_size=3))
+    assert result.stopped == "known" and len(result.losses) < 200
+    assert sum(result.losses[-3:]) < 0.3 * sum(result.losses[:3])
+
+
 async def test_an_example_beyond_the_context_is_left_out(job: Job, tmp_path: Path) -> None:
     line = {"prompt": [{"role": "user", "content": "long " * 300}], "completion": "Yes."}
     with (tmp_path / "sft.jsonl").open("a", encoding="utf-8") as data:

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -22,16 +22,24 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:transformers.*")
 
 COMMITTED = Path(__file__).with_name("trajectory.json")
 SETTINGS = TrainingSettings(rank=4, alpha=4, learning_rate=1e-2, epochs=3, batch_size=4, seed=5, threads=1)
+SPACED = SETTINGS.model_copy(update={"learning_rate": 3e-2, "showings": 30, "general_share": 0.25, "exposures": 20})
 
 
-def trained(folder: Path, name: str, lines: list[dict[str, Any]], start: Path | None, tmp_path: Path) -> list[float]:
+def trained(
+    folder: Path,
+    name: Literal["sft", "dpo"],
+    lines: list[dict[str, Any]],
+    start: Path | None,
+    tmp_path: Path,
+    settings: TrainingSettings = SETTINGS,
+) -> list[float]:
     model, tokenizer = stage.load(str(folder))
     model = model.float()
     encoder = Encoder(stage.Prompts(tokenizer, model.generation_config.eos_token_id), tokenizer)
     examples = (sft if name == "sft" else dpo).encode(encoder, lines)
-    model = adapter.attach(model, start, SETTINGS)
-    course = Course(SETTINGS, examples, None, lambda _progress: None)
-    stage.trainer(name, model, tokenizer, examples, SETTINGS, str(tmp_path)).run_course(course)
+    model = adapter.attach(model, start, settings)
+    course = Course(settings, examples, None, lambda _progress: None)
+    stage.trainer(name, model, tokenizer, examples, settings, str(tmp_path)).run_course(course)
     adapter.keep(model, tmp_path / name)
     return course.losses
 
@@ -42,6 +50,9 @@ def test_losses_are_those_committed(
     torch.set_num_threads(1)
     found = {"sft": trained(tiny("llama"), "sft", sft_lines, None, tmp_path)}
     found["dpo"] = trained(tiny("llama"), "dpo", dpo_lines, tmp_path / "sft", tmp_path)
+    # As a night studies: what is known rests, a quarter is replay, and the rate is that of a longer training.
+    topics = [line | {"topic": number} if number < 3 else line for number, line in enumerate(sft_lines)]
+    found["spaced"] = trained(tiny("llama"), "sft", topics, None, tmp_path / "spaced", SPACED)
     if os.environ.get("NIGHTSCHOOL_WRITE_TRAJECTORY"):
         COMMITTED.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     committed = json.loads(COMMITTED.read_text(encoding="utf-8"))
