@@ -108,7 +108,7 @@ async def reader(
     for name in ("generate", "adapter"):
         if right[name] >= right[best] + _AHEAD:
             best = name
-    return best, {"asked": asked, **right}
+    return best, {"asked": asked} | {str(name): count for name, count in right.items()}
 
 
 def calibrate(own: Sequence[float], others: Sequence[float], default: float) -> float:
