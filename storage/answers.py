@@ -91,6 +91,11 @@ async def get(connection: Connection, id: int) -> Answer | None:
     return _answer(row) if row else None
 
 
+async def of_ids(connection: Connection, ids: Sequence[int]) -> list[Answer]:
+    """Answers by id, in the order they were given; those that do not exist are left out."""
+    return [_answer(row) for row in await (await connection.execute(_SQL["of_ids"], {"ids": list(ids)})).fetchall()]
+
+
 async def thread(connection: Connection, surface: str, thread: str, limit: int) -> list[Answer]:
     """The last `limit` answers of a thread, oldest first."""
     values = {"surface": surface, "thread": thread, "limit": limit}

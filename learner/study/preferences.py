@@ -148,7 +148,7 @@ async def liked(connection: Connection, studied: Sequence[Memory], everyone: int
 
 
 async def _heard(connection: Connection, everyone: int) -> list[tuple[Answer, list[Feedback]]]:
-    """The answers with feedback that stands and may be studied, each with that feedback, in the order it was first given.
+    """The answers with feedback that stands and may be studied, each with that feedback, in the order they were given.
 
     An answer counts only if the whole team (audience `everyone`) may know it and all that it cites may train tonight, be
     it true still or overridden: what a source's switch, redaction or `forget` keeps out stays out here too.
@@ -163,8 +163,8 @@ async def _heard(connection: Connection, everyone: int) -> list[tuple[Answer, li
     for event in await feedback.standing(connection):
         if event.answer_id is not None:
             events[event.answer_id].append(event)
-    given = [(await answers.get(connection, number), told) for number, told in events.items()]
-    return [(answer, told) for answer, told in given if answer is not None and _may_train(answer, everyone, speakable)]
+    given = await answers.of_ids(connection, list(events))
+    return [(answer, events[answer.id]) for answer in given if _may_train(answer, everyone, speakable)]
 
 
 def _thumbs(events: Sequence[Feedback]) -> list[Feedback]:

@@ -15,6 +15,10 @@ SELECT * FROM answers WHERE surface = %(surface)s AND event_id = %(event_id)s;
 -- An answer by id
 SELECT * FROM answers WHERE id = %(id)s;
 
+-- name: of_ids
+-- Answers by id
+SELECT * FROM answers WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id;
+
 -- name: thread
 -- The last answers of a thread, newest first
 SELECT * FROM answers WHERE surface = %(surface)s AND thread = %(thread)s ORDER BY id DESC LIMIT %(limit)s;
