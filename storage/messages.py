@@ -156,6 +156,8 @@ async def earlier(connection: Connection, message: Message, limit: int) -> list[
         # A thread is called after the message that begins it, whose id has the same place before it.
         "root": f"{message.event_id.rpartition(':')[0]}:{message.thread}",
         "said_at": message.said_at,
+        "source_id": message.source_id,
+        "audience_id": message.audience_id,
         "limit": limit,
     }
     return [made(Message, row) for row in await (await connection.execute(_SQL["earlier"], values)).fetchall()]
@@ -177,6 +179,7 @@ async def _read_later_anew(connection: Connection, row: DictRow) -> None:
         "channel": row["channel"],
         "thread": row["thread"] or row["event_id"].rpartition(":")[2],
         "said_at": row["said_at"],
+        "source_id": row["source_id"],
     }
     if await (await connection.execute(_SQL["later"], values)).fetchone() is None:
         return

@@ -40,6 +40,14 @@ async def test_a_yes_is_a_decision_with_what_was_asked_and_who_took_it(school: S
     assert decision.author == "Ola" and decision.kind == "message"
 
 
+async def test_a_question_of_a_narrower_audience_is_not_told_to_a_wider_one(school: School) -> None:
+    """A channel that was private when the question was asked: the ids of thread and channel alone would join them."""
+    board = await school.private("board", [])
+    await school.say(ASKED, "Nora", key="1", audience=board, minutes_ago=9)
+    await decides(school)
+    assert [m.statement for m in await school.memories() if m.audience_id != board] == []
+
+
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 async def test_every_order_of_question_reply_and_the_questions_edit_ends_alike(
     school: School, order: tuple[int, ...]
