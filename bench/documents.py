@@ -154,12 +154,12 @@ def _revisions(folder: Path, pages: Path) -> Iterator[tuple[bool, Path]]:
 async def _leading(school: Assembly, questions: Sequence[Question]) -> list[Question]:
     """Of each question whose answer changed the other way to ask it: whether a sentence still holds that says the old value.
 
-    The sentence is the one of any page read that is most like the question and says what is rejected; without one it cannot
-    be asked so.
+    The sentence is of those that stand no more the one most like the question that says what is rejected; without one it
+    cannot be asked so.
     """
     embedder = await school.embedder()
     async with school.database.team(school.team.id) as connection:
-        known = await memories.of_states(connection, ["noted", "studied", "learnt", "retracted"])
+        known = await memories.of_states(connection, ["retracted"])
     leading = []
     for question in questions:
         old = [m.statement for m in known if question.wrong(m.statement) and question.kind == "changed"]

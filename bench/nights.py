@@ -134,11 +134,12 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
                 _keep(options.answers, number, "product", heard)
             every = [lambda fact, n=n: n for n in unseen]
             last = {arm: await _ask(arms, life, arm, every) for arm in _ARMS}
-            put = _put(life, every)
-            said, cost = await plain.answers(
-                arms, Path(settings.model), 60 * rows[-1]["training_minutes"], options.seed, [q for _, q in put]
-            )
-            last["plain"] = _heard(put, said)
+            put, cost, seconds = _put(life, every), dict[str, Any](), 60 * rows[-1]["training_minutes"]
+            if seconds:
+                said, cost = await plain.answers(
+                    arms, Path(settings.model), seconds, options.seed, [question for _, question in put]
+                )
+                last["plain"] = _heard(put, said)
     for arm, given in last.items():
         _keep(options.answers, options.nights, arm, given)
     return {

@@ -51,7 +51,7 @@ async def take_in(
     async with database.team(team.id) as connection:
         from_pages, from_messages = await memories.noted(connection, [p.id for p in pages], [m.id for m in said])
         fresh = [message for message in said if message.id not in from_messages]
-        asked = [await threads.replied_to(connection, message) for message in fresh]
+        heard = [await threads.heard(connection, message, f"#{message.channel}") for message in fresh]
     new: list[_Noted] = []
     for page in pages:
         if page.id not in from_pages:
@@ -68,10 +68,7 @@ async def take_in(
                 for found in statements.of_document(page.text, page.title)
             ]
             new.append((None, noted))
-    for message, question in zip(fresh, asked, strict=True):
-        says = statements.of_message(
-            message.text, f"#{message.channel}", message.author, question.text if question else ""
-        )
+    for message, says in zip(fresh, heard, strict=True):
         noted = [
             NewMemory(
                 statement=found.text,
@@ -82,9 +79,9 @@ async def take_in(
                 person_id=message.person_id,
                 author=message.author,
                 said_at=message.said_at,
-                replied_to=question.message_id if question and found.ordinal == 0 else None,
+                replied_to=says.replied_to if found.ordinal == 0 else None,
             )
-            for found in says
+            for found in says.statements
         ]
         new.append((message, noted))
     saved: list[int] = []

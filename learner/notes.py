@@ -8,6 +8,7 @@ from learner.recall import embed_statements
 from learner.study import statements, threads
 from storage import documents, examples, memories, messages, passages
 from storage.database import Database
+from storage.locks import hold
 from storage.passages import NewPassage
 from storage.teams import Team
 
@@ -39,15 +40,11 @@ async def index(
     for start in range(0, len(said), _TOGETHER):
         some = said[start : start + _TOGETHER]
         async with database.team(team.id) as connection:
-            asked = [await threads.replied_to(connection, one) for one in some]
-        found = [
-            statements.of_message(
-                one.text, f"#{one.channel} › {one.author}", one.author, question.text if question else ""
-            )
-            for one, question in zip(some, asked, strict=True)
-        ]
+            heard = [await threads.heard(connection, one, f"#{one.channel} › {one.author}") for one in some]
+        found = [one.statements for one in heard]
         ready = await _rows(embedder, [statement for one in found for statement in one])
         async with database.team(team.id) as connection:
+            await hold(connection, "memories")  # before any row, as edits do
             for message, told in zip(some, found, strict=True):
                 rows, ready = ready[: len(told)], ready[len(told) :]
                 made += await passages.replace(

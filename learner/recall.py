@@ -202,7 +202,8 @@ _LEANING = re.compile(
     re.IGNORECASE,
 )
 _FIGURE = re.compile(r"^\W*\d")
-_SPEAKER = re.compile(r"^[^:.!?]{1,60}: (?=.*\b(?:I|[Mm]y|[Mm]e)\b)")
+_SPEAKER = re.compile(r"^[^:]{1,80}: (?=.*\b(?:I|[Mm]y|[Mm]e|[Mm]ine)\b)")
+"""The name that `study.statements.spoken` puts before what somebody says of themselves."""
 
 
 def leans(told: str) -> bool:

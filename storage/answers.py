@@ -91,9 +91,20 @@ async def get(connection: Connection, id: int) -> Answer | None:
     return _answer(row) if row else None
 
 
-async def of_ids(connection: Connection, ids: Sequence[int]) -> list[Answer]:
-    """Answers by id, in the order they were given; those that do not exist are left out."""
-    return [_answer(row) for row in await (await connection.execute(_SQL["of_ids"], {"ids": list(ids)})).fetchall()]
+async def studied(connection: Connection, ids: Sequence[int]) -> list[Answer]:
+    """Those of these answers whose question may be studied, in the order they were given.
+
+    Whoever asked must allow it, and the training switches of the place where it was asked and of what people tell the bot.
+    """
+    return [_answer(row) for row in await (await connection.execute(_SQL["studied"], {"ids": list(ids)})).fetchall()]
+
+
+async def take_back(connection: Connection, surface: str, event_id: str, keeping: str | None = None) -> None:
+    """Takes back the words of a question that its author deleted, or edited: all its versions (`id:edit`) but the one to keep.
+
+    The answer stays, for whoever corrected it.
+    """
+    await connection.execute(_SQL["take_back"], {"surface": surface, "event_id": event_id, "keeping": keeping})
 
 
 async def thread(connection: Connection, surface: str, thread: str, limit: int) -> list[Answer]:

@@ -36,13 +36,14 @@ class NewExample:
 
 
 async def replace(connection: Connection, memory_id: int, rows: Sequence[NewExample]) -> list[Example]:
-    """Makes `rows` the examples of a memory; returns them in order."""
+    """Makes `rows` the examples of a memory; returns them in order, none where it was forgotten or deleted meanwhile."""
     await connection.execute(_SQL["drop"], {"memory_id": memory_id})
-    return [await add(connection, memory_id, row) for row in rows]
+    added = [await add(connection, memory_id, row) for row in rows]
+    return [example for example in added if example]
 
 
-async def add(connection: Connection, memory_id: int, new: NewExample) -> Example:
-    """Keeps one more example of a memory."""
+async def add(connection: Connection, memory_id: int, new: NewExample) -> Example | None:
+    """Keeps one more example of a memory; None where that was forgotten or deleted meanwhile."""
     values = {
         "memory_id": memory_id,
         "kind": new.kind,
@@ -51,7 +52,13 @@ async def add(connection: Connection, memory_id: int, new: NewExample) -> Exampl
         "embedder": new.embedder,
         "embedding": vector(new.embedding),
     }
-    return made(Example, await (await connection.execute(_SQL["insert"], values)).fetchone() or {})
+    row = await (await connection.execute(_SQL["insert"], values)).fetchone()
+    return made(Example, row) if row else None
+
+
+async def asked(connection: Connection) -> list[Example]:
+    """All questions that people really asked, of whatever memory."""
+    return [made(Example, row) for row in await (await connection.execute(_SQL["asked"])).fetchall()]
 
 
 async def remove(connection: Connection, ids: Sequence[int]) -> None:

@@ -1,6 +1,7 @@
 """Memories: the ledger of what is worth knowing, with provenance and state."""
 
 import datetime
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -176,11 +177,19 @@ async def of_states(connection: Connection, states: Sequence[State]) -> list[Mem
 
 
 async def noted(connection: Connection, documents: Sequence[int], messages: Sequence[int]) -> tuple[set[int], set[int]]:
-    """Which of these documents, and which of these messages, have memories that are not retracted."""
+    """Which of these documents, and which of these messages, have memories that are neither retracted nor forgotten."""
     rows = await (
         await connection.execute(_SQL["noted"], {"documents": list(documents), "messages": list(messages)})
     ).fetchall()
     return {row["document_id"] for row in rows}, {row["message_id"] for row in rows}
+
+
+async def forgotten(connection: Connection, messages: Sequence[int]) -> dict[int, list[str]]:
+    """{id of a message: the statements of it that somebody asked to forget}."""
+    found: dict[int, list[str]] = defaultdict(list)
+    for row in await (await connection.execute(_SQL["forgotten"], {"messages": list(messages)})).fetchall():
+        found[row["message_id"]].append(row["statement"])
+    return dict(found)
 
 
 async def learnt(connection: Connection, audiences: Sequence[int], limit: int) -> list[tuple[str, datetime.datetime]]:

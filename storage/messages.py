@@ -12,6 +12,8 @@ from storage.queries import queries
 from storage.rows import made
 
 _SQL = queries("messages")
+_SHORT = 12
+"""Words of the longest message that may be a mere reply ("No, not before May.")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +58,13 @@ class NewMessage:
 
 async def save(connection: Connection, new: NewMessage) -> Message | None:
     """Keeps a message once; None where it was kept before or its deletion has arrived already."""
+    await locks.hold(connection, "memories")  # before any row: so do the ledger and the notes
     await locks.hold(connection, "message", new.surface, new.event_id)
     values = {name: getattr(new, name) for name in NewMessage.__dataclass_fields__}
     row = await (await connection.execute(_SQL["save"], values)).fetchone()
     if row is None or row["deleted_at"] is not None:
         return None
-    await _read_later_anew(connection, row)
+    await _read_later_anew(connection, row, row["text"])
     return made(Message, row)
 
 
@@ -72,7 +75,7 @@ async def edit(
 
     Its passages are deleted and its memories retracted until they are noted again. An edit before its original is kept.
     """
-    await locks.hold(connection, "memories")  # before any row, as `learner.ledger` does
+    await locks.hold(connection, "memories")  # before any row: so do the ledger and the notes
     await locks.hold(connection, "message", surface, event_id)
     values = {"surface": surface, "event_id": event_id, "text": text, "edited_at": edited_at}
     before = await (await connection.execute(_SQL["find"], values)).fetchone()
@@ -82,7 +85,7 @@ async def edit(
         return None
     await connection.execute(_SQL["drop_passages"], {"id": row["id"]})
     await memories.retract_message(connection, row["id"], "superseded")
-    await _read_later_anew(connection, row)
+    await _read_later_anew(connection, row, row["text"], before["text"] if before else "")
     return made(Message, row)
 
 
@@ -92,14 +95,15 @@ async def delete(connection: Connection, surface: str, event_id: str) -> bool:
 
     Returns whether anything was deleted now.
     """
-    await locks.hold(connection, "memories")  # before any row, as `learner.ledger` does
+    await locks.hold(connection, "memories")  # before any row: so do the ledger and the notes
     await locks.hold(connection, "message", surface, event_id)
+    before = await (await connection.execute(_SQL["find"], {"surface": surface, "event_id": event_id})).fetchone()
     row = await (await connection.execute(_SQL["delete"], {"surface": surface, "event_id": event_id})).fetchone()
     if row is None:
         return False
     await connection.execute(_SQL["drop_passages"], {"id": row["id"]})
     await memories.retract_message(connection, row["id"], "retracted")
-    await _read_later_anew(connection, row)
+    await _read_later_anew(connection, row, before["text"] if before else "")
     return bool(row["arrived"])
 
 
@@ -108,13 +112,13 @@ async def withdraw(connection: Connection, surface: str, event_id: str) -> None:
 
     Its passages are deleted and its memories retracted.
     """
-    await locks.hold(connection, "memories")  # before any row, as `learner.ledger` does
+    await locks.hold(connection, "memories")  # before any row: so do the ledger and the notes
     await locks.hold(connection, "message", surface, event_id)
     row = await (await connection.execute(_SQL["withdraw"], {"surface": surface, "event_id": event_id})).fetchone()
     if row is not None:
         await connection.execute(_SQL["drop_passages"], {"id": row["id"]})
         await memories.retract_message(connection, row["id"], "superseded")
-        await _read_later_anew(connection, row)
+        await _read_later_anew(connection, row | {"arrived": True}, row["text"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +157,10 @@ async def earlier(connection: Connection, message: Message, limit: int) -> list[
         "surface": message.surface,
         "channel": message.channel,
         "thread": message.thread,
-        # A thread is called after the message that begins it, whose id has the same place before it.
-        "root": f"{message.event_id.rpartition(':')[0]}:{message.thread}",
+        # A thread is called after the message that begins it, whose event has the same place before its name.
+        "roots": [f"{place}:{message.thread}" for place, _ in _parts(message.event_id)],
         "said_at": message.said_at,
+        "id": message.id,
         "source_id": message.source_id,
         "audience_id": message.audience_id,
         "limit": limit,
@@ -170,20 +175,26 @@ async def hold(connection: Connection, read: Sequence[Message]) -> set[int]:
     return {message.id for message in read if revisions.get(message.id) == message.revision}
 
 
-async def _read_later_anew(connection: Connection, row: DictRow) -> None:
-    """Whatever was said later in a message's thread may lean on it: passages go, memories stand again once it is noted."""
-    if not row["arrived"]:
+async def _read_later_anew(connection: Connection, row: DictRow, *said: str) -> None:
+    """Whatever was said later in a message's thread may lean on it: passages go, memories stand again once it is noted.
+
+    `said` is what the message says and said; a long one that asks nothing is no question, and no reply to one.
+    """
+    if not row["arrived"] or not any("?" in text or len(text.split()) <= _SHORT for text in said):
         return
     values = {
         "surface": row["surface"],
         "channel": row["channel"],
-        "thread": row["thread"] or row["event_id"].rpartition(":")[2],
+        "threads": [row["thread"]] if row["thread"] else [name for _, name in _parts(row["event_id"])],
         "said_at": row["said_at"],
         "source_id": row["source_id"],
     }
-    if await (await connection.execute(_SQL["later"], values)).fetchone() is None:
-        return
-    await locks.hold(connection, "memories")
     for later in await (await connection.execute(_SQL["read_anew"], values)).fetchall():
         await connection.execute(_SQL["drop_passages"], later)
         await memories.retract_message(connection, later["id"], "superseded")
+
+
+def _parts(event_id: str) -> list[tuple[str, str]]:
+    """The ways to read an event's id as `place:name`: either may have colons itself."""
+    words = event_id.split(":")
+    return [(":".join(words[:n]), ":".join(words[n:])) for n in range(1, len(words))]

@@ -137,6 +137,7 @@ class School:
         thread: str | None = None,
         key: str | None = None,
         minutes_ago: float = 0,
+        person: int | None = None,
     ) -> str:
         """A chat message, in the notes; a reply where it stands in the thread of the message with that key. Returns its event."""
         event_id = f"{channel}:{key or uuid.uuid4().hex}"
@@ -145,7 +146,7 @@ class School:
             await messages.save(
                 connection,
                 NewMessage(
-                    place.id, "test", event_id, channel, thread, None, author, text,
+                    place.id, "test", event_id, channel, thread, person, author, text,
                     datetime.now(UTC) - timedelta(minutes=minutes_ago), audience or await self._whole(connection),
                 ),
             )  # fmt: skip

@@ -289,6 +289,7 @@ class Hearing:
         workspace = self._workspace
         async with workspace.database.team(workspace.team_id) as connection:
             asked = await posts.of_event(connection, SURFACE, heard.event_id)
+            await answers.take_back(connection, SURFACE, heard.event_id, keeping=heard.version)
             given = await feedback.of_message(connection, SURFACE, heard.event_id)
             heeded = any(one.kind == "remember" and one.event_id == heard.version for one in given)
             heeded = heeded or await memories.forgotten_by(connection, SURFACE, heard.version) is not None
@@ -323,6 +324,7 @@ class Hearing:
         event_id = event_of(channel, ts)
         async with workspace.database.team(workspace.team_id) as connection:
             await messages.delete(connection, SURFACE, event_id)
+            await answers.take_back(connection, SURFACE, event_id)
             await posts.drop(connection, SURFACE, channel, ts)
             given = await feedback.of_message(connection, SURFACE, event_id)
         feedbacks = (await workspace.desk()).feedbacks

@@ -7,7 +7,7 @@ from learner.overriding import override
 from learner.recall import closed_book, embed_statements
 from learner.study import lessons, preferences, redact, select
 from learner.work import Result, Work, long_ago
-from storage import answers, audiences, feedback, memories, nights
+from storage import answers, audiences, examples, feedback, memories, nights
 from storage.database import Connection
 
 
@@ -25,7 +25,11 @@ async def choose(work: Work) -> Result:
         roles = await preferences.roles_of(connection, candidates)
         unsettled = await memories.disputes(connection, [everyone])
         open_still = {frozenset((kept.id, other.id)) for kept, other in unsettled}
-        liked = await preferences.liked(connection, candidates, everyone)
+        gone_since = [m for m in await memories.of_states(connection, ["retracted"]) if m.reason == "overridden"]
+        liked = await preferences.liked(connection, [*gone_since, *candidates], everyone)
+        # Whatever becomes of the night: with the thumb, and with what it was given for, a question leads nowhere any more.
+        stale = [one.id for one in await examples.asked(connection) if one.question not in liked.get(one.memory_id, ())]
+        await examples.remove(connection, stale)
         disputes = preferences.disputes(candidates, vectors, standing, roles, open_still)
         held_back = {dispute.held_back for dispute in disputes}
         # Of a narrower audience nothing is studied: its disputes stay as they were weighed when they arose.

@@ -63,20 +63,12 @@ async def keep_asked(
     memories: Sequence[Memory],
     asked: Mapping[int, Sequence[str]],
 ) -> int:
-    """Makes `asked`, by memory, the questions that people really asked about these; returns how many are new.
+    """Keeps what people really `asked`, by memory, as questions of these memories; returns how many are new.
 
-    One whose thumb was taken back goes. None is kept that the memory has already, its quiz questions least of all: those
-    must stay unseen.
+    None is kept that the memory has already, its quiz questions least of all: those must stay unseen.
     """
     async with database.team(team.id) as connection:
         have = await of_memories(connection, memories)
-        stale = [
-            example.id
-            for memory in memories
-            for example in have.get(memory.id, ())
-            if example.kind == "asked" and example.question not in asked.get(memory.id, ())
-        ]
-        await examples.remove(connection, stale)
     new = [
         (memory, question)
         for memory in memories
@@ -96,11 +88,13 @@ def rows(memories: Sequence[Memory], have: Mapping[int, Sequence[Example]], cue_
 
     A question that people asked is one of those, unless several memories were told to it: one prompt cannot teach two answers.
     """
-    put = Counter(e.question for memory in memories for e in have[memory.id] if e.kind == "asked")
+    put = Counter(e.question.lower() for memory in memories for e in have[memory.id] if e.kind == "asked")
     made: list[dict[str, Any]] = []
     for memory in memories:
         cue = next(e.question for e in have[memory.id] if e.kind == "cue")
-        varied = [e for e in have[memory.id] if e.kind == "train" or (e.kind == "asked" and put[e.question] == 1)]
+        varied = [
+            e for e in have[memory.id] if e.kind == "train" or (e.kind == "asked" and put[e.question.lower()] == 1)
+        ]
         others = [e.question for e in varied] if cue_share < 1 else []
         asked = [] if others else [cue]
         for number, question in enumerate(others):

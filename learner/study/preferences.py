@@ -48,7 +48,7 @@ def disputes(
     """
     thumbs: dict[int, int] = defaultdict(int)
     for event in _thumbs(standing):
-        thumbs[event.answer_id or 0] += _votes([event])
+        thumbs[event.answer_id or 0] += 1 if event.value == "up" else -1
     said = [n for n, memory in enumerate(candidates) if memory.kind in select.TOLD]
     found: list[Dispute] = []
     lost: set[int] = set()
@@ -92,7 +92,7 @@ async def collect(connection: Connection, studied: Sequence[Memory], everyone: i
 
     A correction over the answer that it corrected; an upvoted over a downvoted answer to the same question. A thumb
     without a counterpart makes no pair. Only corrections under study count: those held back or withheld do not. A pair
-    weighs as much as people agree: three thumbs of which one points the other way count a third.
+    weighs as much as people agree: 1 where all do, less the more of them voted the other way.
     """
     by_answer = {memory.answer_id: memory for memory in studied if memory.kind == "correction" and memory.answer_id}
     heard = await _heard(connection, everyone)
@@ -101,7 +101,7 @@ async def collect(connection: Connection, studied: Sequence[Memory], everyone: i
             answer.question,
             by_answer[answer.id].statement,
             answer.text,
-            sum(event.value != "up" for event in events) / len(events),
+            1 / (1 + max(0, sum(_votes(events)))),
             "corrected",
             _ids(events),
         )
@@ -112,14 +112,14 @@ async def collect(connection: Connection, studied: Sequence[Memory], everyone: i
     for answer, events in heard:
         by_question[answer.question.strip().lower()].append((answer, _thumbs(events)))
     for same in by_question.values():
-        liked = [(a, events) for a, events in same if _votes(events) > 0 and a.route != "unknown"]
-        disliked = [(a, events) for a, events in same if _votes(events) < 0 and a.id not in by_answer]
+        liked = [(a, events) for a, events in same if sum(_votes(events)) > 0 and a.route != "unknown"]
+        disliked = [(a, events) for a, events in same if sum(_votes(events)) < 0 and a.id not in by_answer]
         pairs += [
             NewPreference(
                 up.question,
                 up.text,
                 down.text,
-                _votes(ups) / len(ups) * -_votes(downs) / len(downs),
+                _agreement(ups) * _agreement(downs),
                 "upvoted",
                 _ids(ups + downs),
             )
@@ -141,7 +141,7 @@ async def liked(connection: Connection, studied: Sequence[Memory], everyone: int
     found: dict[int, list[str]] = defaultdict(list)
     for answer, events in await _heard(connection, everyone):
         follows = answer.thread is not None and (goes_on(answer.question) or may_go_on(answer.question))
-        if _votes(_thumbs(events)) > 0 and not follows:
+        if sum(_votes(events)) > 0 and not follows:
             for statement in {citation.quote for citation in answer.sources} & told.keys():
                 found[told[statement]].append(answer.question)
     return dict(found)
@@ -151,7 +151,8 @@ async def _heard(connection: Connection, everyone: int) -> list[tuple[Answer, li
     """The answers with feedback that stands and may be studied, each with that feedback, in the order they were given.
 
     An answer counts only if the whole team (audience `everyone`) may know it and all that it cites may train tonight, be
-    it true still or overridden: what a source's switch, redaction or `forget` keeps out stays out here too.
+    it true still or overridden: what a source's switch, redaction or `forget` keeps out stays out here too. So does a question
+    that its author deleted, or does not want to be studied.
     """
     known = await memories.of_states(connection, ["noted", "studied", "learnt", "retracted"])
     speakable = {
@@ -163,7 +164,7 @@ async def _heard(connection: Connection, everyone: int) -> list[tuple[Answer, li
     for event in await feedback.standing(connection):
         if event.answer_id is not None:
             events[event.answer_id].append(event)
-    given = await answers.of_ids(connection, list(events))
+    given = await answers.studied(connection, list(events))
     return [(answer, events[answer.id]) for answer in given if _may_train(answer, everyone, speakable)]
 
 
@@ -171,9 +172,18 @@ def _thumbs(events: Sequence[Feedback]) -> list[Feedback]:
     return [event for event in events if event.kind != "correction"]
 
 
-def _votes(thumbs: Sequence[Feedback]) -> int:
-    """Thumbs up less thumbs down."""
-    return sum(1 if event.value == "up" else -1 for event in thumbs)
+def _votes(events: Sequence[Feedback]) -> list[int]:
+    """One vote a person on one answer, 1 or -1: who puts three emoji on it has no three voices."""
+    told: dict[int, int] = defaultdict(int)
+    for event in _thumbs(events):
+        told[event.person_id or -event.id] += 1 if event.value == "up" else -1
+    return [1 if net > 0 else -1 for net in told.values() if net]
+
+
+def _agreement(events: Sequence[Feedback]) -> float:
+    """1 where all voted alike, 0 where as many voted the other way."""
+    votes = _votes(events)
+    return abs(sum(votes)) / len(votes)
 
 
 def _may_train(answer: Answer, everyone: int, speakable: set[str]) -> bool:

@@ -6,7 +6,7 @@ alone, what it leans on is put before it.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 # Sentences that lean on the one before them ("It is paid monthly."): they are kept together with it.
@@ -22,7 +22,12 @@ _REPLIES = re.compile(
     r"^\W*\+1\b",
     re.IGNORECASE,
 )
-_FIRST_PERSON = re.compile(r"\b(I|I['’](?:m|ll|ve|d)|[Mm]y|[Mm]e|[Mm]ine)\b")
+# "I" as somebody says it: not of "Part I covers", "I/O", "my.cnf"; what is quoted was said by somebody else.
+_FIRST_PERSON = re.compile(
+    r"(?<![\w/.-])I(?:['’](?:m|ll|ve|d)\b|\s+(?:was|always|also|(?!\w*s\b)[a-z]\w*))|(?<![\w/.-])(?:my|me|mine)(?![\w/-]|\.\w)|"
+    r"(?:^|[.!?:]\s)My\s+[a-z]"
+)
+_QUOTED = re.compile(r"[“\"][^”\"]*[”\"]")
 _ABBREVIATIONS = re.compile(
     r"\b(e\.g|i\.e|etc|vs|approx|no|nr|mr|mrs|ms|dr|prof|st|inc|ltd|dept|u\.s|a\.m|p\.m|cf)\.$", re.I
 )
@@ -88,18 +93,21 @@ def of_document(text: str, title: str) -> list[Statement]:
     return statements
 
 
-def of_message(text: str, place: str, author: str = "", asked: str = "") -> list[Statement]:
+def of_message(
+    text: str, place: str, author: str = "", asked: str = "", forgotten: Sequence[str] = ()
+) -> list[Statement]:
     """The statements of a chat message; questions, greetings and thanks are left out.
 
     A message that `replies` is said together with the question that was `asked` before it in its thread. Who speaks in the first
-    person, or decides so, is named: "May partners come along? Orla: Yes, one guest each.".
+    person, or decides so, is named: "May partners come along? Orla: Yes, one guest each.". What of it was `forgotten` is left out,
+    whatever was put before it then or is now.
     """
     lines = _resolved(_said(text))
     statements: list[Statement] = []
     for number, line in enumerate(lines):
         leads = bool(asked) and not number and not line.endswith("?")
         whole = f"{asked} {line}" if leads else line
-        if not _says_something(whole) or len(whole.split()) < 5:
+        if not _says_something(whole) or len(whole.split()) < 5 or any(gone.endswith(line) for gone in forgotten):
             continue
         said = f"{asked} {author}: {line}" if leads and author else f"{asked} {line}" if leads else spoken(line, author)
         statements.append(Statement(said, place, number, 0))
@@ -108,7 +116,7 @@ def of_message(text: str, place: str, author: str = "", asked: str = "") -> list
 
 def spoken(line: str, author: str) -> str:
     """A line with the name of who said it where that is not clear without: "Ines: Invoices must reach me by Friday."."""
-    return f"{author}: {line}" if author and _FIRST_PERSON.search(line) else line
+    return f"{author}: {line}" if author and _FIRST_PERSON.search(_QUOTED.sub("", line)) else line
 
 
 def replies(text: str) -> bool:

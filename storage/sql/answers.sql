@@ -15,9 +15,18 @@ SELECT * FROM answers WHERE surface = %(surface)s AND event_id = %(event_id)s;
 -- An answer by id
 SELECT * FROM answers WHERE id = %(id)s;
 
--- name: of_ids
--- Answers by id
-SELECT * FROM answers WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id;
+-- name: studied
+-- Of some answers those whose question may be studied: whoever asked allows it, and so does what people say there and to the bot
+SELECT a.* FROM answers a LEFT JOIN persons p ON p.team_id = a.team_id AND p.id = a.person_id
+WHERE a.id = ANY(%(ids)s::bigint[]) AND a.question <> '' AND coalesce((p.settings ->> 'study')::boolean, true)
+  AND NOT EXISTS (SELECT FROM sources s WHERE s.kind IN ('told', a.surface) AND NOT s.training)
+ORDER BY a.id;
+
+-- name: take_back
+-- Blank a question that was deleted, and what it asked before it was edited
+UPDATE answers SET question = ''
+WHERE surface = %(surface)s AND (event_id = %(event_id)s OR starts_with(event_id, %(event_id)s || ':'))
+  AND event_id IS DISTINCT FROM %(keeping)s;
 
 -- name: thread
 -- The last answers of a thread, newest first
@@ -35,7 +44,7 @@ SELECT * FROM answers ORDER BY id DESC LIMIT %(limit)s;
 -- What a person or somebody in a place of the whole team asked last without an answer, and nobody has taught since
 SELECT question FROM (
   SELECT DISTINCT ON (lower(btrim(question))) id, question, route FROM answers
-  WHERE created_at >= %(since)s AND (person_id = %(person)s OR audience_id = %(everyone)s)
+  WHERE created_at >= %(since)s AND question <> '' AND (person_id = %(person)s OR audience_id = %(everyone)s)
   ORDER BY lower(btrim(question)), id DESC
 ) latest
 WHERE route = 'unknown' AND NOT EXISTS (

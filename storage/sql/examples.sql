@@ -2,14 +2,19 @@
 -- Delete the examples of a memory
 DELETE FROM examples WHERE memory_id = %(memory_id)s;
 
+-- name: asked
+-- All questions that people really asked
+SELECT id, memory_id, kind, question, answer FROM examples WHERE kind = 'asked' ORDER BY id;
+
 -- name: remove
 -- Delete single examples
 DELETE FROM examples WHERE id = ANY(%(ids)s::bigint[]);
 
 -- name: insert
--- Keep an example
+-- Keep an example, unless its memory was forgotten or deleted meanwhile
+WITH held AS (SELECT id FROM memories WHERE id = %(memory_id)s AND coalesce(reason, '') NOT IN ('asked', 'retracted') FOR SHARE)
 INSERT INTO examples (memory_id, kind, question, answer, embedder, embedding)
-VALUES (%(memory_id)s, %(kind)s, %(question)s, %(answer)s, %(embedder)s, %(embedding)s)
+SELECT id, %(kind)s, %(question)s, %(answer)s, %(embedder)s::text, %(embedding)s::vector FROM held
 RETURNING id, memory_id, kind, question, answer;
 
 -- name: of_memories

@@ -95,9 +95,13 @@ SELECT t.* FROM memories_told t JOIN memories m USING (team_id, id)
 WHERE (m.reason IS NULL OR m.superseded_by IS NOT NULL) AND m.embedder IS DISTINCT FROM %(embedder)s ORDER BY t.id;
 
 -- name: noted
--- Which of these documents and messages have memories that are not retracted
+-- Which of these documents and messages have memories that stand, or stood until something newer said otherwise
 SELECT DISTINCT document_id, message_id FROM memories
-WHERE state <> 'retracted' AND (document_id = ANY(%(documents)s::bigint[]) OR message_id = ANY(%(messages)s::bigint[]));
+WHERE state <> 'retracted' AND reason IS DISTINCT FROM 'asked' AND (document_id = ANY(%(documents)s::bigint[]) OR message_id = ANY(%(messages)s::bigint[]));
+
+-- name: forgotten
+-- What somebody asked to forget of messages
+SELECT message_id, statement FROM memories WHERE message_id = ANY(%(messages)s::bigint[]) AND reason = 'asked';
 
 -- name: of_document
 -- The memories of a document's revision

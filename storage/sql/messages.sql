@@ -36,24 +36,20 @@ WHERE surface = %(surface)s AND event_id = %(event_id)s AND arrived AND deleted_
 RETURNING *;
 
 -- name: earlier
--- What was said in a thread before a time, the latest first; of the same audience: a channel may have become private since
+-- What was said in a thread before a message, the latest first; of the same audience: a channel may have become private since
 SELECT * FROM messages
-WHERE surface = %(surface)s AND channel = %(channel)s AND (thread = %(thread)s OR event_id = %(root)s) AND said_at < %(said_at)s
+WHERE surface = %(surface)s AND channel = %(channel)s AND (thread = %(thread)s OR event_id = ANY(%(roots)s::text[]))
+  AND said_at <= %(said_at)s AND id <> %(id)s
   AND source_id = %(source_id)s AND audience_id = %(audience_id)s AND arrived AND deleted_at IS NULL
 ORDER BY said_at DESC, id DESC LIMIT %(limit)s;
 
--- name: later
--- Whether anything was said in a thread after a time
-SELECT FROM messages
-WHERE surface = %(surface)s AND channel = %(channel)s AND thread = %(thread)s AND said_at > %(said_at)s AND source_id = %(source_id)s
-LIMIT 1;
-
 -- name: read_anew
--- Whatever was said in a thread after a time is to be indexed again
+-- Whatever was said in a thread from a time on, and was indexed or noted, is to be indexed again
 UPDATE messages SET indexed_by = NULL, revision = revision + 1 WHERE id IN (
-  SELECT id FROM messages
-  WHERE surface = %(surface)s AND channel = %(channel)s AND thread = %(thread)s AND said_at > %(said_at)s
+  SELECT id FROM messages l
+  WHERE surface = %(surface)s AND channel = %(channel)s AND thread = ANY(%(threads)s::text[]) AND said_at >= %(said_at)s
     AND source_id = %(source_id)s AND arrived AND deleted_at IS NULL
+    AND (indexed_by IS NOT NULL OR EXISTS (SELECT FROM memories m WHERE m.team_id = l.team_id AND m.message_id = l.id))
   ORDER BY id FOR UPDATE
 )
 RETURNING id;

@@ -83,6 +83,9 @@ async def test_what_somebody_asked_to_forget_never_comes_back(connection, everyb
     assert await passages.replace(connection, memory_id=memory.id, embedder="e", rows=rows) == 1
     await memories.forget(connection, memory.id)
     assert await examples.of_memories(connection, [memory.id]) == []
+    late = NewExample("asked", "What, then?", "Secret.")
+    assert await examples.add(connection, memory.id, late) is None, "a night that began before it"
+    assert await examples.replace(connection, memory.id, [late]) == []
     assert await passages.search(connection, [1, 0], "secret", [everybody.id], "e", 5) == []
     await memories.set_state(connection, [memory.id], "learnt")
     (again,) = await noted(connection, everybody, "Secret.")

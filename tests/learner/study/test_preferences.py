@@ -9,7 +9,7 @@ from learner.engine.embedder import Embedder
 from learner.recall import embed_statements
 from learner.study.preferences import collect, disputes, liked, rows
 from learner.study.select import overridden
-from storage import answers, sources
+from storage import answers, persons, sources
 from storage.answers import Answer, Citation, NewAnswer, Route
 from storage.feedback import Feedback
 from storage.memories import Memory
@@ -79,6 +79,43 @@ async def test_a_question_whose_answer_was_liked_is_the_memorys(school: School) 
     assert await liked_now(school) == {ids[FACTS[1]]: [dinner, both], ids[FACTS[0]]: [both]}
     await takes.retract("test", f"t{told[2].id}")
     assert await liked_now(school) == {ids[FACTS[1]]: [dinner]}
+
+
+@pytest.mark.parametrize("kept_out", ["not to be studied", "not heard there", "deleted", "edited"])
+async def test_a_question_that_may_not_be_studied_is_liked_in_vain(school: School, kept_out: str) -> None:
+    await school.page(FACTS)
+    await school.collect()
+    nora, takes = await school.person("Nora"), school.feedbacks()
+    async with school.database.team(school.team.id) as connection:
+        new = NewAnswer(
+            "test", MONEY, f"“{FACTS[1]}”", "notes", nora, event_id="q1", sources=[Citation("", "", FACTS[1])]
+        )
+        answer = await answers.save(connection, new)
+    await takes.thumbs(answer.id, nora, True, "test", "t1")
+    assert len(await liked_now(school)) == 1
+    async with school.database.team(school.team.id) as connection:
+        if kept_out == "not to be studied":
+            await persons.choose(connection, nora, "study", False)
+        elif kept_out == "not heard there":
+            await sources.ensure(connection, "test", "everywhere", "what is said there", training=False)
+        else:
+            await answers.take_back(connection, "test", "q1", keeping="q1:2" if kept_out == "edited" else None)
+    assert await liked_now(school) == {}
+
+
+async def test_who_puts_three_emoji_on_an_answer_has_one_voice(school: School) -> None:
+    await school.page(FACTS)
+    await school.collect()
+    answer, takes, nora = (
+        await given(school, f"“{FACTS[1]}”", cites=[FACTS[1]]),
+        school.feedbacks(),
+        await school.person("Nora"),
+    )
+    for number, name in enumerate(("+1", "tada", "100")):
+        await takes.emoji(answer.id, nora, name, "test", f"e{number}")
+    for name in ("Ola", "Pia"):
+        await takes.thumbs(answer.id, await school.person(name), False, "test", f"t{name}")
+    assert await liked_now(school) == {}
 
 
 async def test_no_pair_from_a_lone_thumb_down_from_votes_that_cancel_or_were_taken_back(school: School) -> None:

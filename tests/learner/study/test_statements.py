@@ -2,7 +2,7 @@
 
 import pytest
 
-from learner.study.statements import asks, of_document, of_message, plain, replies, sentences
+from learner.study.statements import asks, of_document, of_message, plain, replies, sentences, spoken
 
 
 def texts(markdown: str, title: str = "Handbook") -> list[str]:
@@ -126,6 +126,22 @@ def test_who_speaks_in_the_first_person_is_named() -> None:
     assert [s.text for s in found] == [
         "Ines: Invoices must reach me by 16 December.", "The office is closed on Friday.", "In May it opens at 8."
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The I/O limit is 40 MB.",
+        "Part I covers tax.",
+        "Set it in my.cnf before Friday.",
+        "Deploy to me-south-1 first.",
+        "The page is called My Account.",
+        "The sign says “I am leaving” on one side.",
+    ],
+)
+def test_who_speaks_of_something_else_is_not(text: str) -> None:
+    assert spoken(text, "Ines") == text
+    assert spoken("I'll send it, and my report too.", "Ines").startswith("Ines: ")
 
 
 @pytest.mark.parametrize(
