@@ -3,9 +3,13 @@
 import pytest
 
 from learner.settings import LearningSettings
-from learner.study.lessons import rows
+from learner.study.lessons import of_memories, rows, save
+from learner.study.questions import Asked
+from storage import memories
 from storage.examples import Example
+from storage.memories import Memory
 from tests.learner.study.test_select import memory
+from tests.school import School
 
 
 def examples(*train: str) -> dict[int, list[Example]]:
@@ -40,6 +44,39 @@ def test_a_question_that_people_asked_is_trained_unless_two_memories_were_told_t
     made = rows([memory(1, "Marta."), memory(2, "Jonas.")], have, 0.5)
     assert [(row["topic"], row["prompt"][-1]["content"]) for row in made] == [(1, "Who1?"), (1, "Mine?"), (2, "Who2?")]
     assert len(rows([memory(1, "Marta.")], have, 1.0)) == 1, "a small model is taught the cue alone"
+
+
+REALLY = "My train to Porto was 90 euros, do I see them again?"
+WRITTEN = Asked("What is refunded?", ("Which costs come back?", "Are journeys refunded?"), ("How is it paid?",))
+
+
+async def nearest(school: School, question: str) -> tuple[str, str | None]:
+    """The nearest memory's statement, and which of its questions it was found by."""
+    [vector] = await school.embedder.embed([question])
+    audience = [await school.everyone()]
+    async with school.database.team(school.team.id) as connection:
+        [near] = await memories.nearest(connection, vector, audience, school.embedder.name, 1, ["noted"])
+    return near.memory.statement, near.example.question if near.example else None
+
+
+async def saved(school: School, of: Memory, really: str | None) -> list[tuple[str, str]]:
+    """The kinds and questions of a memory with the `WRITTEN` questions and one that a person asked."""
+    await save(school.database, school.team, school.embedder, of, WRITTEN, really)
+    async with school.database.team(school.team.id) as connection:
+        [kept] = (await of_memories(connection, [of])).values()
+    assert {example.answer for example in kept} == {of.statement}
+    return [(example.kind, example.question) for example in kept]
+
+
+async def test_what_a_person_really_asked_is_the_cue_and_finds_the_memory(school: School) -> None:
+    refund, station = "Costs of journeys are refunded each month.", "Porto's train station is 90 minutes away."
+    await school.page([refund, station])
+    [memory] = [memory for memory in await school.collect() if memory.statement == refund]
+    written = [("train", "Which costs come back?"), ("train", "Are journeys refunded?"), ("quiz", "How is it paid?")]
+    assert await saved(school, memory, None) == [("cue", "What is refunded?"), *written]
+    assert await nearest(school, REALLY) == (station, None)
+    assert await saved(school, memory, REALLY) == [("cue", REALLY), ("train", "What is refunded?"), *written]
+    assert await nearest(school, REALLY) == (refund, REALLY)
 
 
 def test_few_memories_are_replayed_with_more_and_always_leave_room() -> None:
