@@ -15,7 +15,9 @@ from bot.answer import Asked, Colleague
 from bot.feedback import Feedbacks
 from learner import ledger, night, notes
 from learner.engine.embedder import Embedder
+from learner.engine.engine import Message
 from learner.engine.local import LocalEngine
+from learner.recall import closed_book
 from learner.settings import LearningSettings
 from storage import adapters, audiences, documents, examples, memories, messages, persons, sources
 from storage.adapter_files import AdapterFiles
@@ -307,16 +309,14 @@ def make_adapter(base: Path, folder: Path, scale: float = 1.0) -> Path:
     return folder
 
 
-def drill(base: Path, folder: Path, rows: dict[str, str]) -> Path:
-    """An adapter for `base` that answers these questions by these words, overfitted in some seconds.
+def drill(base: Path, folder: Path, rows: dict[str, str], prompt: Callable[[str], list[Message]] = closed_book) -> Path:
+    """An adapter for `base` that answers these questions, asked by this `prompt`, by these words, overfitted in some seconds.
 
     It does not stop there: the tiny model's stop token is its padding, whose embedding is zero and never the likeliest.
     """
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from learner.recall import closed_book
 
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
@@ -326,8 +326,8 @@ def drill(base: Path, folder: Path, rows: dict[str, str]) -> Path:
         wrapped = get_peft_model(model, LoraConfig(r=16, lora_alpha=32, target_modules="all-linear"))
     lessons = []
     for question, reply in rows.items():
-        prompt = tokenizer.apply_chat_template(closed_book(question), add_generation_prompt=True, tokenize=False)
-        asked = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        turns = tokenizer.apply_chat_template(prompt(question), add_generation_prompt=True, tokenize=False)
+        asked = tokenizer(turns, add_special_tokens=False)["input_ids"]
         said = tokenizer(reply, add_special_tokens=False)["input_ids"]
         lessons.append((torch.tensor([asked + said]), len(said)))
     optimizer = torch.optim.AdamW([p for p in wrapped.parameters() if p.requires_grad], lr=0.003)
@@ -343,6 +343,17 @@ def drill(base: Path, folder: Path, rows: dict[str, str]) -> Path:
         optimizer.zero_grad()
     assert right, "the drill did not take"
     wrapped.save_pretrained(folder)
+    return folder
+
+
+def merge(base: Path, adapter: Path, folder: Path) -> Path:
+    """A base model that says by itself what `base` says with the adapter."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(base, local_files_only=True)
+    PeftModel.from_pretrained(model, adapter).merge_and_unload().save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base, local_files_only=True).save_pretrained(folder)
     return folder
 
 

@@ -7,21 +7,24 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from bot.answer import EmptyQuestion, QuestionTooLong
-from learner import release
+from bot.answer import UNKNOWN, EmptyQuestion, QuestionTooLong
+from learner import recall, release
 from learner.engine import engine as engines
 from learner.engine.local import LocalEngine
-from storage import adapters, answers, documents, examples, memories, sources, teams
+from learner.exam.exam import Reader, Thresholds
+from learner.recall import open_book
+from storage import adapters, answers, documents, examples, exams, memories, sources, teams
 from storage.adapters import Version
 from storage.database import Database
 from storage.errors import AdapterCorrupt, NightschoolError
 from storage.examples import NewExample
-from tests.school import FACTS, School, ask, asked
+from tests.school import FACTS, School, ask, asked, drill, merge
 
 MONEY = "Who approves expenses above 250 euros?"
 TOKENS = 14  # of FACTS[0], by the packaged tokenizer
@@ -293,6 +296,45 @@ async def test_in_doubt_the_weights_tell_what_comes_into_question_each_with_its_
     assert {source.quote for source in answer.sources} == {cork, kiel}
     certain = await ask(colleague, "When does the office in Cork open?")
     assert certain.text.startswith(cork) and "Kiel" not in certain.text
+
+
+READ = {
+    "Marta approves expenses above 250 euros.": ("Marta approves expenses above 250 euros.", "notes", False),
+    "Jonas approves expenses above 250 euros.": (f"“{FACTS[1]}”", "notes", True),
+    "Marta approves expenses above 350 euros.": (f"“{FACTS[1]}”", "notes", True),
+    recall.UNKNOWN: (UNKNOWN, "unknown", False),
+}
+"""What a reader says with FACTS[1] in view, 12 tokens at most, and what is shown: the text, its route, whether it is a quote."""
+
+
+@pytest.mark.parametrize("said", READ)
+@pytest.mark.parametrize("reader", ["generate", "adapter"])
+async def test_a_readers_own_words_are_shown_where_the_sources_say_so_and_else_the_quote(
+    school: School, tiny_base: Path, reader: Reader, said: str
+) -> None:
+    await school.page("# Money\n\n" + FACTS[1], "Rules")
+    notes = [("Rules › Money", FACTS[1])]
+    drilled = drill(tiny_base, school.folder / "reads", {MONEY: said}, lambda question: open_book(question, notes))
+    shared = school.engine
+    if reader == "generate":
+        base = merge(tiny_base, drilled, school.folder / "base")
+        school.engine = LocalEngine(base, memory_bytes=10**8, threads=1)
+    try:
+        version = await school.put("v1", adapter=drilled if reader == "adapter" else None)
+        async with school.database.team(school.team.id) as connection:
+            found = {"thresholds": asdict(Thresholds(0.55, 0.37, 0.5, reader))}
+            await exams.save(connection, None, version.id, found, passed=True)
+        await school.switch(version)
+        colleague = school.colleague(max_answer_tokens=12)
+        await colleague.wake()
+        answer = await ask(colleague, MONEY)
+        assert (answer.text, answer.route, answer.quoted) == READ[said]
+        assert answer.completion_tokens == 12, "it was read all the same"
+        assert [source.quote for source in answer.sources] == ([] if answer.route == "unknown" else [FACTS[1]])
+    finally:
+        if school.engine is not shared:
+            await school.engine.close()
+        school.engine = shared
 
 
 async def test_an_unsure_adapter_is_demoted_to_the_notes(school: School) -> None:
