@@ -1,12 +1,13 @@
 """What people of a workspace live through: asked, answered, corrected, remembered, forgotten, confirmed."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from bot.morning import announce, set_report_place
 from bot.slack import blocks, calls
-from storage import adapters, feedback, memories, messages, nights, sources
+from storage import adapters, answers, feedback, memories, messages, nights, sources
 from tests.bot.slack.conftest import OPENS, Office, shown
 
 QUESTION = "When does the Lisbon office open?"
@@ -117,6 +118,24 @@ async def test_an_edited_question_gets_its_answer_anew_in_the_same_place(office:
     await office.quiet()
     [now] = office.ws.from_bot(office.channel, asked.ts)
     assert now.ts == answer.ts and "Marta" in shown(now) and OPENS not in shown(now)
+
+
+async def test_of_a_question_only_its_last_words_are_kept_and_none_when_it_is_deleted(office: Office) -> None:
+    """What somebody asked may be studied where its answer is liked: not what was not meant, or was taken back."""
+
+    async def words() -> list[str]:
+        async with office.database.team(office.team.id) as connection:
+            return [answer.question for answer in await answers.recent(connection, datetime(2020, 1, 1, tzinfo=UTC))]
+
+    await office.page()
+    asked, _ = await office.ask(office.ana, QUESTION)
+    assert await words() == [QUESTION]
+    await office.ws.edit(office.channel, asked.ts, f"{office.at} Who approves expenses above 250 euros?")
+    await office.quiet()
+    assert await words() == ["", "Who approves expenses above 250 euros?"]
+    await office.ws.delete(office.channel, asked.ts)
+    await office.quiet()
+    assert await words() == ["", ""]
 
 
 async def test_an_edited_remember_says_only_its_last_words(office: Office) -> None:
