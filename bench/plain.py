@@ -82,7 +82,7 @@ def train(base: Path, texts: Sequence[str], seconds: float, folder: Path, seed: 
 
 
 class _Over(TrainerCallback):  # type: ignore[misc]
-    """Ends the training after so many seconds."""
+    """Ends the training after so many seconds, and two steps at least."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -92,4 +92,5 @@ class _Over(TrainerCallback):  # type: ignore[misc]
         self.began = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        control.should_training_stop = time.monotonic() - self.began > self.seconds
+        # Never after the first: its rate is nil, the warm-up begins there, and an adapter that changes nothing cannot be asked.
+        control.should_training_stop = state.global_step > 1 and time.monotonic() - self.began > self.seconds
