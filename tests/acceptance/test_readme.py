@@ -265,7 +265,11 @@ def serve(newcomer: Newcomer, line: str, port: int) -> None:
 
 def worker(newcomer: Newcomer, line: str, port: int) -> None:
     with newcomer.running(line, f"http://127.0.0.1:{port}") as address:
-        assert answers_at(f"{address}/healthz") and b"nightschool_database_up 1.0" in answers_at(f"{address}/metrics")
+        assert answers_at(f"{address}/healthz")
+        until = time.monotonic() + 30  # alive at once, and a moment later connected
+        while b"nightschool_database_up 1.0" not in (seen := answers_at(f"{address}/metrics")):
+            assert time.monotonic() < until, seen
+            time.sleep(0.5)
 
 
 def test_make_demo_is_nightschool_demo() -> None:
