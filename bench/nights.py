@@ -172,12 +172,15 @@ class Record:
 
     @classmethod
     def of(cls, folder: str, nights: int) -> "Record":
-        """The one of the folder; a new one begins so many days ago."""
-        file = Path(folder) / "nights.jsonl"
+        """The one of the folder; a new one begins so many days ago. Exits where the folder was moved."""
+        file, place = Path(folder) / "nights.jsonl", str(Path(folder).resolve())
         if not file.exists():
             first = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=nights)
-            file.write_text(json.dumps({"first": first.isoformat()}) + "\n", encoding="utf-8")
+            file.write_text(json.dumps({"first": first.isoformat(), "folder": place}) + "\n", encoding="utf-8")
         head, *lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        if head.get("folder", place) != place:
+            # Its pages would be read once more, as another source's, and be younger than what was said against them.
+            raise SystemExit(f"This team lived in {head['folder']}. Move the folder back there to go on with it.")
         knew = set(lines[-1]["knew"]) if lines else set()
         return cls(file, datetime.fromisoformat(head["first"]), [line["row"] for line in lines], knew)
 
