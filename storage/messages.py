@@ -58,8 +58,7 @@ class NewMessage:
 
 async def save(connection: Connection, new: NewMessage) -> Message | None:
     """Keeps a message once; None where it was kept before or its deletion has arrived already."""
-    await locks.hold(connection, "memories")  # before any row: so do the ledger and the notes
-    await locks.hold(connection, "message", new.surface, new.event_id)
+    await _hold(connection, new.surface, new.event_id)
     values = {name: getattr(new, name) for name in NewMessage.__dataclass_fields__}
     row = await (await connection.execute(_SQL["save"], values)).fetchone()
     if row is None or row["deleted_at"] is not None:
@@ -75,8 +74,7 @@ async def edit(
 
     Its passages are deleted and its memories retracted until they are noted again. An edit before its original is kept.
     """
-    await locks.hold(connection, "memories")  # before any row: so do the ledger and the notes
-    await locks.hold(connection, "message", surface, event_id)
+    await _hold(connection, surface, event_id)
     values = {"surface": surface, "event_id": event_id, "text": text, "edited_at": edited_at}
     before = await (await connection.execute(_SQL["find"], values)).fetchone()
     row = await (await connection.execute(_SQL["edit"], values)).fetchone()
@@ -95,8 +93,7 @@ async def delete(connection: Connection, surface: str, event_id: str) -> bool:
 
     Returns whether anything was deleted now.
     """
-    await locks.hold(connection, "memories")  # before any row: so do the ledger and the notes
-    await locks.hold(connection, "message", surface, event_id)
+    await _hold(connection, surface, event_id)
     before = await (await connection.execute(_SQL["find"], {"surface": surface, "event_id": event_id})).fetchone()
     row = await (await connection.execute(_SQL["delete"], {"surface": surface, "event_id": event_id})).fetchone()
     if row is None:
@@ -112,8 +109,7 @@ async def withdraw(connection: Connection, surface: str, event_id: str) -> None:
 
     Its passages are deleted and its memories retracted.
     """
-    await locks.hold(connection, "memories")  # before any row: so do the ledger and the notes
-    await locks.hold(connection, "message", surface, event_id)
+    await _hold(connection, surface, event_id)
     row = await (await connection.execute(_SQL["withdraw"], {"surface": surface, "event_id": event_id})).fetchone()
     if row is not None:
         await connection.execute(_SQL["drop_passages"], {"id": row["id"]})
@@ -173,6 +169,12 @@ async def hold(connection: Connection, read: Sequence[Message]) -> set[int]:
     rows = await (await connection.execute(_SQL["hold"], {"ids": [message.id for message in read]})).fetchall()
     revisions = {row["id"]: row["revision"] for row in rows}
     return {message.id for message in read if revisions.get(message.id) == message.revision}
+
+
+async def _hold(connection: Connection, surface: str, event_id: str) -> None:
+    """Holds a message, and first all memories: whoever changes both takes them before any row, the ledger and the notes too."""
+    await locks.hold(connection, "memories")
+    await locks.hold(connection, "message", surface, event_id)
 
 
 async def _read_later_anew(connection: Connection, row: DictRow, *said: str) -> None:

@@ -95,7 +95,7 @@ SELECT t.* FROM memories_told t JOIN memories m USING (team_id, id)
 WHERE (m.reason IS NULL OR m.superseded_by IS NOT NULL) AND m.embedder IS DISTINCT FROM %(embedder)s ORDER BY t.id;
 
 -- name: noted
--- Which of these documents and messages have memories that stand, or stood until something newer said otherwise
+-- Which of these documents and messages have memories that are neither retracted nor forgotten
 SELECT DISTINCT document_id, message_id FROM memories
 WHERE state <> 'retracted' AND reason IS DISTINCT FROM 'asked' AND (document_id = ANY(%(documents)s::bigint[]) OR message_id = ANY(%(messages)s::bigint[]));
 
